@@ -1,0 +1,235 @@
+"""The Python API: the commands as functions on arrays, without a run folder.
+
+import hume_ssl
+found = hume_ssl.discover(images=images, classes=10, searches=64)       # (n, h, w[, c]) uint8
+picked = hume_ssl.select(found, per_class=4)
+trained = hume_ssl.train_fixmatch(images, picked.index, picked.label, classes=10)
+hume_ssl.evaluate(found, truth, selection=picked)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
+from hume_ssl.consensus import Picked, find_consensus, neighbour_agreement, pick, reliable_items
+from hume_ssl.errors import InputError
+from hume_ssl.search import Searches, assign_labels, best_search, prepare_spaces, run_searches
+from hume_ssl.train import train_fixmatch
+
+if TYPE_CHECKING:
+    from hume_ssl.progress import Progress
+
+__all__ = ["Discovery", "assign", "discover", "evaluate", "find_consensus", "select", "train_fixmatch"]
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+# What `discover` takes for spaces where nothing is said: random features of the pixels at two widths.
+DEFAULT_ENCODERS = ("kernel:rbf?width=0.5&dim=512", "kernel:rbf?width=0.7&dim=1024")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Searches and their consensus: n items, r searches, k classes."""
+
+    classes: int  # k
+    train: Mask  # (n,) True for train items, all that searches and votes have learned from
+    searches: Searches
+    labels: NDArray[np.int64]  # (n,) consensus classes, test items too
+    agreement: NDArray[np.float64]  # (n,) share of searches that agree
+    neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
+    reliable: Mask  # (n,) both above one half
+    voters: NDArray[np.int64]  # the searches whose votes were counted
+
+
+def discover(
+    images: Array | str | Path | None = None,
+    *,
+    classes: int,
+    labeller: Array | str | Path | None = None,
+    judges: Sequence[Array | str | Path] = (),
+    encoders: Sequence[str] = (),
+    train: ArrayLike | None = None,
+    searches: int = 100,
+    seed: int = 0,
+    preset: str = "fast",
+    neighbours: int = 20,
+    device: str = "auto",
+    settings: dict[str, object] | None = None,
+    progress: Progress | None = None,
+) -> Discovery:
+    """Run HUME searches and vote their consensus.
+
+    Args:
+        images: (n, h, w[, c]) uint8, or what `--images` takes; not needed where spaces are given.
+        classes: k.
+        labeller: (n, d1) floats, scaled to unit norm here; None: the first encoder makes it.
+        judges: (n, d2) floats each; none: the other encoders make them.
+        encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
+        train: (n,) True for items to learn from; None: all.
+        searches, seed, preset, neighbours, device: as on the command line.
+        settings: further recipe keys, as {"search.iterations": 200}.
+        progress: advanced by one an outer step of all searches of a batch.
+
+    Raises InputError where the input cannot be used.
+    """
+    keys = {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
+    keys |= {"consensus.neighbours": neighbours, **(settings or {})}
+    recipe = override(DiscoverRecipe(name="api"), keys)
+    made = list(_make_spaces(images, encoders, labeller is None, not judges, train, device))
+    first = made.pop(0) if labeller is None else _load(labeller, "labeller")
+    others = [_load(judge, "judge") for judge in judges] or made or [first]
+    lengths = {len(space) for space in [first, *others]}
+    if len(lengths) > 1:
+        raise InputError(f"the spaces have {' and '.join(map(str, sorted(lengths)))} rows: they must hold equal items")
+    mask = np.ones(len(first), dtype=bool) if train is None else np.asarray(train, dtype=bool)
+    from hume_ssl.spaces.embed import pick_device
+
+    spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
+    found = run_searches(spaces, classes, recipe.search, progress=progress)
+    return conclude(found, others, mask, classes, recipe.consensus)
+
+
+def conclude(
+    searches: Searches, judges: Sequence[Array], train: Mask, classes: int, config: ConsensusConfig
+) -> Discovery:
+    """The consensus of searches: alignment, vote, neighbours in the judge spaces, reliable items."""
+    consensus = find_consensus(
+        searches.labellings,
+        classes,
+        scores=searches.generalization_score,
+        objective=searches.objective,
+        classes_found=searches.classes_found,
+        train=train,
+        voters=config.voters,
+    )
+    nearby = neighbour_agreement(judges, consensus.labels, train, config.neighbours)
+    reliable = reliable_items(consensus.agreement, nearby)
+    return Discovery(
+        classes, train, searches, consensus.labels, consensus.agreement, nearby, reliable, consensus.voters
+    )
+
+
+def select(found: Discovery, per_class: int, *, allow_short: bool = False) -> Picked:
+    """The reliable train items of each class, the most certain first, at most `per_class`.
+
+    Raises TooFewReliable (an InputError with a table) where a class has fewer and `allow_short` is off.
+    """
+    return pick(
+        found.labels,
+        found.agreement,
+        found.neighbour_agreement,
+        found.train,
+        per_class,
+        found.classes,
+        allow_short=allow_short,
+    )
+
+
+def evaluate(
+    found: Discovery,
+    truth: ArrayLike,
+    *,
+    selection: Picked | None = None,
+    predictions: ArrayLike | None = None,
+    spaces: Sequence[Array] = (),
+) -> dict[str, Any]:
+    """What `evaluate --json` prints, less the paths and names; shares in [0, 1].
+
+    Args:
+        truth: (n,) true classes 0, 1, ...; -1 = unknown.
+        selection: from `select`.
+        predictions: (n,) classes a trained classifier gives, in the consensus's ids.
+        spaces: the labeller and then the judges, for the baselines; none: no baselines.
+    """
+    from hume_ssl import evaluation, metrics
+
+    truth, k, train = np.asarray(truth, dtype=np.int64), found.classes, found.train
+    if truth.shape != found.labels.shape:
+        raise InputError(f"the truth has shape {truth.shape} for {len(found.labels)} items: give one label an item")
+    consensus, mapping = evaluation.evaluate_consensus(found.labels, truth, train, k)
+    accuracies = [metrics.acc(labelling[train], truth[train], k) for labelling in found.searches.labellings]
+    best = best_search(found.searches.generalization_score, found.searches.classes_found)
+    figures: dict[str, Any] = {
+        "consensus": consensus,
+        "searches": {
+            "acc": accuracies,
+            "objective": found.searches.objective.tolist(),
+            "generalization_score": found.searches.generalization_score.tolist(),
+        },
+        "best_search": {"acc": accuracies[best]},
+    }
+    if selection is not None:
+        figures["selection"] = evaluation.evaluate_selection(selection.label, selection.index, truth, mapping, k)
+    if predictions is not None:
+        figures["train"] = evaluation.evaluate_predictions(np.asarray(predictions), truth, train, mapping)
+    if spaces:
+        figures["baselines"] = {"kmeans": {"acc": evaluation.kmeans_baseline(spaces, train, truth, k)}}
+        probe = evaluation.linear_probe(spaces[0], truth, train)
+        if probe is not None:
+            figures["baselines"]["linear_probe"] = {"acc": probe}
+    correlation = evaluation.objective_correlation(found.searches.objective, accuracies)
+    if correlation is not None:
+        figures["objective_correlation"] = correlation
+    return figures
+
+
+def assign(found: Discovery, labeller: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Classes of new items by the task encoders of a discovery, and the share of searches that agree.
+
+    `labeller` is (m, d1), from the encoder that made the discovery's labeller space.
+    """
+    import torch
+
+    from hume_ssl.metrics import match_classes
+
+    searches, k = found.searches, found.classes
+    weights = torch.from_numpy(searches.weights).mT.contiguous()
+    labellings = assign_labels(labeller, weights, searches.centre)
+    votes = np.zeros((len(labeller), k), dtype=np.int64)
+    aligned = np.empty(labellings.shape, dtype=np.int64)
+    for search, labelling in enumerate(labellings):
+        known = searches.labellings[search][found.train]
+        aligned[search] = match_classes(known, found.labels[found.train], k)[labelling]
+        if search in found.voters:
+            used = aligned[search] >= 0
+            votes[np.flatnonzero(used), aligned[search][used]] += 1
+    labels = votes.argmax(1).astype(np.int64)
+    return labels, (aligned == labels).mean(0)
+
+
+def _make_spaces(
+    images: Array | str | Path | None,
+    encoders: Sequence[str],
+    labeller: bool,
+    judge: bool,
+    train: ArrayLike | None,
+    device: str,
+) -> list[Array]:
+    """The spaces that have to be made from images, in the order of the encoders."""
+    if not (labeller or (judge and encoders)):
+        return []
+    if images is None:
+        raise InputError("no images and no labeller: give images=..., or labeller=... and judges=...")
+    from hume_ssl.items import load_items
+    from hume_ssl.spaces.embed import embed
+    from hume_ssl.spaces.spec import parse_spec
+
+    items = load_items(images)
+    mask = np.ones(len(items), dtype=bool) if train is None else np.asarray(train, dtype=bool)
+    chosen = encoders or (DEFAULT_ENCODERS if labeller and judge else DEFAULT_ENCODERS[:1])
+    return [embed(items, parse_spec(text), mask, device=device) for text in chosen]
+
+
+def _load(source: Array | str | Path, name: str) -> Array:
+    from hume_ssl.spaces.loading import check_space, load_space
+
+    space = load_space(source)
+    check_space(space, str(source) if not isinstance(source, np.ndarray) else name, labeller=name == "labeller")
+    return space

@@ -1,0 +1,138 @@
+"""The commands of `hume-ssl`: each parses, calls its stage and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hume_ssl.cli.options import (
+    DEFAULT_RUN,
+    Device,
+    DryRun,
+    Json,
+    Name,
+    Overwrite,
+    PerClass,
+    Resume,
+    Run,
+    Sets,
+    answer,
+    parse_sets,
+    sayer,
+)
+from hume_ssl.config import DiscoverRecipe, TrainRecipe, load_recipe, override, to_toml
+from hume_ssl.run import RunFolder
+
+
+def discover(
+    recipe: Annotated[str | None, typer.Option(help="A name from `recipes ls`, or a TOML file.")] = None,
+    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    labeller: Annotated[str | None, typer.Option(help="Labeller space: .npy, (n, d1) floats.")] = None,
+    judge: Annotated[list[str] | None, typer.Option(help="Judge space: .npy, (n, d2) floats; repeat for more.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]: first the labeller, then the judge.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="How many classes there are.")] = None,
+    searches: Annotated[int | None, typer.Option(help="How many searches to run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the searches.")] = None,
+    split: Annotated[str | None, typer.Option(help="Share of test items in (0, 1), or a file.")] = None,
+    neighbours: Annotated[int | None, typer.Option(help="Nearest items asked whether they agree.")] = None,
+    preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Settings of the search.")] = None,
+    device: Device = None,
+    sets: Sets = None,
+    run: Run = DEFAULT_RUN,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find classes in images without labels: searches, and the consensus they vote."""
+    say = sayer(as_json)
+    given = bool(images or labeller or judge)
+    if recipe is None and not given:
+        say("no recipe, images or spaces given: running the recipe digits (scikit-learn's 1,797 handwritten digits)")
+    chosen: DiscoverRecipe = load_recipe(recipe or ("images" if given else "digits"), "discover")
+    flags: dict[str, object] = {"data.images": images, "data.labeller": labeller}
+    flags["data.judges"] = tuple(judge) if judge else None
+    flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": classes, "data.split": split}
+    flags |= {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
+    chosen = override(chosen, {**flags, "consensus.neighbours": neighbours})
+    chosen = override(chosen, parse_sets(sets, "search"))
+    from hume_ssl.stages.discover import discover as stage
+
+    wanted = chosen.search.searches if searches is not None else None
+    facts = stage(chosen, RunFolder(run), say, searches=wanted, resume=resume, overwrite=overwrite, dry_run=dry_run)
+    answer(facts, as_json, to_toml(DiscoverRecipe.model_validate(facts["recipe"])) if dry_run else None)
+
+
+def select(
+    per_class: Annotated[int, typer.Option(help="At most so many items of each class.")],
+    allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
+    run: Run = DEFAULT_RUN,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Pick the most reliable items of each class into a label file."""
+    from hume_ssl.stages.select import select as stage
+
+    answer(stage(RunFolder(run), per_class, sayer(as_json), allow_short=allow_short, overwrite=overwrite), as_json)
+
+
+def train_fixmatch(
+    recipe: Annotated[str, typer.Option(help="A name from `recipes ls`, or a TOML file.")] = "fixmatch",
+    per_class: PerClass = None,
+    name: Name = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    device: Device = None,
+    sets: Sets = None,
+    run: Run = DEFAULT_RUN,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier on the selected labels and all train items."""
+    chosen: TrainRecipe = load_recipe(recipe, "train")
+    chosen = override(chosen, {"train.steps": steps, "train.seed": seed})
+    chosen = override(chosen, parse_sets(sets, "train"))
+    from hume_ssl.stages.train import train_fixmatch as stage
+
+    facts = stage(
+        chosen,
+        RunFolder(run),
+        sayer(as_json),
+        per_class=per_class,
+        name=name,
+        device=device or "auto",
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    answer(facts, as_json, to_toml(TrainRecipe.model_validate(facts["recipe"])) if dry_run else None)
+
+
+def evaluate(
+    truth: Annotated[Path, typer.Option(help="npy in the order of items.csv, or a CSV filepath,label.")],
+    per_class: PerClass = None,
+    name: Name = None,
+    per_class_curve: Annotated[bool, typer.Option(help="Accuracy of reliable items at 1 to 400 a class.")] = False,
+    run: Run = DEFAULT_RUN,
+    as_json: Json = False,
+) -> None:
+    """Compare what was found with human labels."""
+    from hume_ssl.stages.evaluate import evaluate as stage
+
+    facts = stage(
+        RunFolder(run), str(truth), sayer(as_json), per_class=per_class, name=name, per_class_curve=per_class_curve
+    )
+    answer(facts, as_json)
+
+
+def status(run: Run = DEFAULT_RUN, as_json: Json = False) -> None:
+    """Say what is done, what is stale, and what comes next."""
+    from hume_ssl.stages.status import status as stage
+
+    answer(stage(RunFolder(run), sayer(as_json)), as_json)

@@ -1,0 +1,57 @@
+"""Options that several commands share, and how a command answers: lines for a person, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hume_ssl.errors import InputError
+
+Run = Annotated[Path, typer.Option("--run", help="The run folder.", metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is unfinished.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start again.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what would be done.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any recipe key, as search.seed=3; repeat.", metavar="KEY=VALUE"),
+]
+PerClass = Annotated[int | None, typer.Option("--per-class", help="Which selection; the latest if not given.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of a training.")]
+
+DEFAULT_RUN = Path("hume-run")
+
+
+def parse_sets(sets: list[str] | None, room: str) -> dict[str, object]:
+    """`["search.seed=3"]` as a mapping. Raises InputError for one without an equals sign; `room` is for its example."""
+    pairs: dict[str, object] = {}
+    for text in sets or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {text!r} is not KEY=VALUE: write, for example, --set {room}.seed=3")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def sayer(as_json: bool) -> Callable[[str], None]:
+    """Where a command's lines go: stdout, or stderr beside a JSON object."""
+    stream = sys.stderr if as_json else sys.stdout
+
+    def say(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    return say
+
+
+def answer(facts: dict[str, Any], as_json: bool, dry_toml: str | None = None) -> None:
+    """Print the JSON object, if asked for; else, after --dry-run, the resolved recipe."""
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False, allow_nan=False))
+    elif dry_toml is not None:
+        print(dry_toml, end="")

@@ -1,0 +1,17 @@
+"""From many labellings to one, and to the items of each class that can be relied on."""
+
+from hume_ssl.consensus.neighbours import neighbour_agreement
+from hume_ssl.consensus.reliable import Picked, TooFewReliable, pick, reliable_items
+from hume_ssl.consensus.vote import Consensus, align, find_consensus, match_to_old
+
+__all__ = [
+    "Consensus",
+    "Picked",
+    "TooFewReliable",
+    "align",
+    "find_consensus",
+    "match_to_old",
+    "neighbour_agreement",
+    "pick",
+    "reliable_items",
+]

@@ -1,0 +1,16 @@
+"""The one error that means: the user's input is wrong."""
+
+
+class InputError(ValueError):
+    """The user's input is wrong; the command line turns this into one line on stderr and exit code 2.
+
+    `str(error)` is one line that holds the offending value and the fix. `table` may hold further lines, such as
+    how many reliable items each class has; they are printed after the message.
+    """
+
+    table: str
+
+    def __init__(self, message: str, table: str = "") -> None:
+        # Messages of libraries, quoted in ours, may span lines; a user sees one.
+        super().__init__(" ".join(message.split()))
+        self.table = table

@@ -1,0 +1,223 @@
+"""Files that are whole or absent, and their hashes: what the run folder is made of.
+
+Every writer goes through `atomic_path`. Where files lie is `hume_ssl.run`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hume_ssl.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+TEMPORARY = ".hume-tmp-"  # begins the name of every file that is being written
+
+# Columns that are text whatever they look like: a file may be called "007" or "NA".
+TEXT_COLUMNS = ("filepath", "split", "class_name", "name", "reason", "stop_reason")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, to write to; moved to `path` when the block ends well.
+
+    A reader sees the old file or the new one, never half a file, also after kill -9 or a loss of power; after an
+    error the old file stays and the temporary one is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.parent / f"{TEMPORARY}{token}-{path.name[-100:]}"
+    try:
+        yield temporary
+        _to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # some file systems cannot sync a folder
+        _to_disk(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in `folder` of processes of this machine that are no more."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        match = re.match(rf"{re.escape(TEMPORARY + _host())}-(\d+)-", path.name)
+        if match and not _alive(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds `folder`, and hold it; no lock file is made."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems lock nothing
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_array(array: np.ndarray[Any, Any]) -> str:
+    """sha256 of an array's dtype, shape and values in row order, read in pieces, so that it may be memory-mapped."""
+    import numpy as np
+
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    rows = np.atleast_1d(array)
+    step = max(1, (1 << 26) // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        digest.update(np.ascontiguousarray(rows[start : start + step]).tobytes())
+    return digest.hexdigest()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8 with the line ends it has; file names that are no UTF-8 keep their bytes."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON: NaN and infinity as null, arrays as lists, keys in the order given."""
+    write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table without its index; numbers read back equal, NaN is an empty field."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", errors="surrogateescape")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table. Columns of names stay text ("NA", "007", ""); in others an empty field is NaN.
+
+    Raises InputError if the file is absent or no CSV table.
+    """
+    import pandas as pd
+
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape", "keep_default_na": False}
+    if int(pd.__version__.partition(".")[0]) < 3:  # later ones always read the nearest number
+        how["float_precision"] = "round_trip"
+    try:
+        header = pd.read_csv(path, nrows=0, **how).columns
+        how["dtype"] = {column: str for column in header if column in TEXT_COLUMNS}
+        how["na_values"] = {column: [""] for column in header if column not in TEXT_COLUMNS}
+        table: pd.DataFrame = pd.read_csv(path, **how)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # pandas' own errors are ValueErrors: no columns, ragged rows
+        raise InputError(f"{path} is not a CSV table: {error}") from error
+    return table
+
+
+def write_npy(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write an array; never a pickle."""
+    import numpy as np
+
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_npy(path: Path, mmap: bool = True) -> np.ndarray[Any, Any]:
+    """Read an array, memory-mapped and read-only unless `mmap` is false.
+
+    Raises InputError if the file is absent, a pickle, cut short or no npy file.
+    """
+    import numpy as np
+
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path} is not a readable npy array (a pickle, cut short, or another format)") from error
+    return array
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
+    """Write named tensors, and `facts` (JSON values) about them.
+
+    The facts go under one key, since the library writes several keys in an order that changes from run to run.
+    """
+    from safetensors.torch import save
+
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Not `save_file`: it makes files that only their owner may read.
+    write_bytes(path, save(contiguous, metadata={"hume_ssl": json.dumps(plain(facts), sort_keys=True)}))
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `write_safetensors` wrote. Raises InputError if the file is absent or broken."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
+            facts = json.loads((file.metadata() or {}).get("hume_ssl", "{}"))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return tensors, facts
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: dicts, lists, text, whole numbers, finite numbers, None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if hasattr(value, "tolist"):  # numpy and torch, arrays and numbers
+        return plain(value.tolist())
+    return str(value)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:24] or "host"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it lives, but is not ours
+    return True

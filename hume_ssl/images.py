@@ -1,0 +1,140 @@
+"""One image file: open it, read its header, decode it to pixels. Every failure names the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from hume_ssl.errors import InputError
+from hume_ssl.progress import Progress
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
+_ORIENTATION_TAG = 0x0112
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+_CHUNK = 256
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Decode one file, upright by its EXIF tag, as mode "L" (grey) or "RGB" with 8 bits a channel.
+
+    Transparency is dropped, as torchvision's folder loader does. Of an animation the first frame is taken.
+
+    Raises:
+        InputError: the file is missing, no image, broken, cut short, or large enough to be a decompression bomb.
+    """
+    with _naming(path), Image.open(path) as image:
+        image.load()
+        return as_grey_or_rgb(_upright(image))
+
+
+def read_header(path: str | Path) -> tuple[int, int, int]:
+    """Height and width in pixels once upright, and channels (1 grey, 3 colour), without decoding where possible."""
+    with _naming(path), Image.open(path) as image:
+        width, height = image.size
+        if _orientation(image) in _SIDEWAYS:
+            width, height = height, width
+        return height, width, 1 if _is_grey(image) else 3
+
+
+def verify_image(path: str | Path, *, decode: bool) -> None:
+    """Raise InputError where the file is no sound image; `decode` reads its pixels too, which finds one cut short."""
+    with _naming(path), Image.open(path) as image:
+        if decode:
+            # The coarsest scale a JPEG offers: as good at finding a cut-off file, and several times faster.
+            image.draft("L", (1, 1))
+            image.load()
+        else:
+            image.verify()
+
+
+def as_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Mode "L" for every grey mode and "RGB" for every other; 16-bit grey is scaled down, not clipped."""
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray((wide >> 8).astype(np.uint8))
+    if image.mode == "P":
+        # Straight to RGB, Pillow warns about palettes with transparency.
+        image = image.convert("RGBA")
+    return image.convert("L" if _is_grey(image) else "RGB")
+
+
+def to_pixels(image: Image.Image, height: int, width: int, channels: int) -> NDArray[np.uint8]:
+    """(height, width) or (height, width, 3) uint8; bilinear with antialiasing where the size differs."""
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def for_each(function: Callable[[int], object], n: int, progress: Progress | None = None) -> None:
+    """Call function(0) ... function(n - 1) in a pool of threads (Pillow decodes outside Python's lock).
+
+    The error raised is that of the lowest index of its chunk, so a folder with two bad files always names the same one.
+    """
+    with ThreadPoolExecutor(max_workers=min(16, available_cores())) as pool:
+        # In chunks: a million tasks waiting at once would take more memory than the pixels.
+        for start in range(0, n, _CHUNK):
+            stop = min(start + _CHUNK, n)
+            for _ in pool.map(function, range(start, stop)):
+                pass
+            if progress is not None:
+                progress.advance(stop - start)
+
+
+def read_headers(paths: Sequence[Path], progress: Progress | None = None) -> NDArray[np.int64]:
+    """(n, 3): height, width and channels of every file, see `read_header`."""
+    headers = np.zeros((len(paths), 3), dtype=np.int64)
+
+    def read(i: int) -> None:
+        headers[i] = read_header(paths[i])
+
+    for_each(read, len(paths), progress)
+    return headers
+
+
+def available_cores() -> int:
+    """CPU cores this process may use (a container or a batch queue may give fewer than the machine has)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in _GREY_MODES or image.mode.startswith("I;")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 where the tag is absent or broken, for then the pixels are all there is to go by."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block raises struct.error, SyntaxError, KeyError ... by what is broken in it
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turn whatever Pillow raises on a bad file into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"the image {path} does not exist; check its path") from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+        reason = str(error) or type(error).__name__
+        raise InputError(f"cannot read the image {path}: {reason}; repair it or leave it out") from error

@@ -1,0 +1,176 @@
+"""HUME searches: labellings on which linear classifiers in two representation spaces agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hume_ssl.errors import InputError
+from hume_ssl.schema import SearchConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from hume_ssl.progress import Progress
+    from hume_ssl.search.subsets import Spaces
+
+__all__ = ["Searches", "assign_labels", "best_search", "check_classes", "prepare_spaces", "run_searches", "steps_to_do"]
+
+COLUMNS = 160  # k * r columns of one product that two cores are busy with
+CHUNK = 65_536  # rows in one pass over all items
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What r searches found, in the order of their seeds."""
+
+    seeds: list[int]
+    labellings: NDArray[np.int32]  # (r, n) one class id for every item, test items too
+    objective: NDArray[np.float64]  # (r,) lower is better
+    generalization_score: NDArray[np.float64]  # (r,) in [0, 1]
+    classes_found: list[int]  # (r,) distinct classes among train items; fewer than k = collapsed
+    iterations: list[int]
+    stop_reasons: list[str]
+    weights: NDArray[np.float32]  # (r, k, d1) task encoders: label = argmax(weights @ row)
+    centre: NDArray[np.float32] | None  # (d1,) subtracted from a labeller row before it is scaled to unit norm
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def first(self, r: int) -> Searches:
+        """The first r searches."""
+        return Searches(*(v[:r] if name != "centre" else v for name, v in self.__dict__.items()))
+
+    def joined(self, other: Searches) -> Searches:
+        """These searches and then the others."""
+        both: dict[str, Any] = {"centre": self.centre}
+        for name, mine in self.__dict__.items():
+            if name != "centre":
+                theirs = getattr(other, name)
+                both[name] = np.concatenate([mine, theirs]) if isinstance(mine, np.ndarray) else mine + theirs
+        return Searches(**both)
+
+
+def prepare_spaces(
+    labeller: NDArray[Any],
+    judges: Sequence[NDArray[Any]],
+    train: NDArray[np.bool_],
+    config: SearchConfig,
+    device: str = "cpu",
+) -> Spaces:
+    """The spaces as the engine reads them; `train` is (n,) True for train items."""
+    from hume_ssl.search.subsets import Spaces, space_centre
+
+    index = np.flatnonzero(train)
+    centre = space_centre(labeller, index) if config.settings().centre else None
+    return Spaces(labeller, list(judges), index, centre, device)
+
+
+def batch_size(classes: int, config: SearchConfig) -> int:
+    """Searches side by side: `search.batch`, else by the number of classes alone, so that results do not depend on
+    how many searches are asked for."""
+    return config.settings().batch or max(1, COLUMNS // classes)
+
+
+def steps_to_do(searches: int, done: int, classes: int, config: SearchConfig) -> int:
+    """Outer steps of all batches still to run: the total of a progress bar."""
+    size = batch_size(classes, config)
+    return config.settings().iterations * (-(-searches // size) - done // size)
+
+
+def run_searches(
+    spaces: Spaces,
+    classes: int,
+    config: SearchConfig,
+    *,
+    done: Searches | None = None,
+    keep: Callable[[Searches], None] | None = None,
+    progress: Progress | None = None,
+) -> Searches:
+    """Run `config.searches` searches, from seeds config.seed, config.seed + 1, ...
+
+    They run in batches of a size that does not depend on their number: where the last batch is not full, the seeds
+    after the last run along and are dropped, so that more searches later give what all at once would have given.
+
+    Args:
+        spaces: from `prepare_spaces`.
+        classes: k, from 2 to the width of the labeller.
+        done: searches of an earlier call with the same spaces and settings; whole batches of them are not run again.
+        keep: called after each batch with all searches finished so far.
+        progress: advanced by one an outer step; `steps_to_do` is the total.
+
+    Raises InputError: k above the width of the labeller.
+    """
+    from hume_ssl.search.engine import search_batch
+    from hume_ssl.search.score import generalization_scores
+    from hume_ssl.search.solvers import Solvers
+
+    check_classes(classes, len(spaces.train), spaces.d1)
+    size, solvers = batch_size(classes, config), Solvers(spaces, classes, config.settings())
+    whole = len(done) // size * size if done is not None else 0
+    found = done.first(whole) if done is not None and whole else None
+    for start in range(whole, config.searches, size):
+        seeds = list(range(config.seed + start, config.seed + start + size))
+        result = search_batch(solvers, seeds, progress)
+        weights = result.weights.mT.cpu().numpy()
+        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
+        train = labellings[:, spaces.train]
+        batch = Searches(
+            seeds=seeds,
+            labellings=labellings,
+            objective=result.objective,
+            generalization_score=generalization_scores(spaces, train, classes),
+            classes_found=[len(np.unique(row)) for row in train],
+            iterations=result.iterations,
+            stop_reasons=result.stop_reasons,
+            weights=np.ascontiguousarray(weights, dtype=np.float32),
+            centre=spaces.centre,
+        ).first(config.searches - start)
+        found = batch if found is None else found.joined(batch)
+        if keep is not None:
+            keep(found)
+    assert found is not None  # searches >= 1
+    return found
+
+
+def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:
+    """The search with the highest generalization score among those with the most classes; the first of equals."""
+    found = np.asarray(classes_found)
+    return int(np.where(found == found.max(), scores, -np.inf).argmax())
+
+
+def check_classes(classes: int, n: int, d1: int) -> None:
+    """Raise InputError unless 2 <= k <= number of train items and width of the labeller."""
+    if classes < 2:
+        raise InputError(f"--classes {classes} is too few: give 2 or more")
+    if classes > n:
+        raise InputError(f"--classes {classes} is more than the {n} train items: give at most {n}")
+    if classes > d1:
+        raise InputError(
+            f"--classes {classes} is more than the {d1} directions of the labeller space, which cannot hold as many "
+            f"orthogonal classes: give at most {d1}, or a wider labeller"
+        )
+
+
+def assign_labels(
+    labeller: NDArray[Any], weights: torch.Tensor, centre: NDArray[np.float32] | None, device: str = "cpu"
+) -> NDArray[np.int32]:
+    """(r, n) labels of all items by task encoders (r, d1, k), in chunks; memory-mapped spaces welcome."""
+    import torch
+
+    from hume_ssl.search.orthonormal import columns
+    from hume_ssl.search.subsets import unit_rows
+
+    r, _, k = weights.shape
+    matrix = columns(weights)
+    labellings = np.empty((r, len(labeller)), dtype=np.int32)
+    step = max(1, min(CHUNK, (1 << 27) // (k * r)))
+    for start in range(0, len(labeller), step):
+        rows = torch.from_numpy(np.array(labeller[start : start + step])).to(device, matrix.dtype)
+        scores = (unit_rows(rows, centre) @ matrix).view(len(rows), k, r)
+        labellings[:, start : start + step] = scores.argmax(1).T.cpu().numpy()
+    return labellings

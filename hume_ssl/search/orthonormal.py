@@ -1,0 +1,67 @@
+"""Task-encoder weights with orthonormal columns, as torch's `parametrizations.orthogonal` makes them.
+
+The published code puts that parametrisation on a bias-free Linear, so that Adam and gradient clipping act on its raw
+tensor: it is part of the algorithm. For a (k, d1) weight it is W^T = B Q(raw): B a fixed random orthogonal matrix
+(d1, d1), Q(raw) the first k columns of a product of k Householder reflections, equal to the identity's at the start.
+torch runs the reflections one by one, and their derivative takes most of a search's time; in the compact WY form
+Q = I - V M^-1 V_top^T (Schreiber and Van Loan, 1989) both are a few small products for all searches at once.
+Where k = d1 torch takes the matrix exponential by default; here it is reflections there too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def initial_basis(d1: int, k: int, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """(r, d1, d1): one random orthogonal matrix a seed; its first k columns are the weights a search starts from.
+
+    As in the published code: k directions drawn as a Linear's weights are, completed by normal ones, then QR with the
+    signs that make it unique. Each search draws from a generator of its own, whatever runs beside it.
+    """
+    bases = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        first = (2 * torch.rand(d1, k, generator=generator, dtype=dtype) - 1) / math.sqrt(d1)
+        rest = torch.randn(d1, d1 - k, generator=generator, dtype=dtype)
+        q, triangle = torch.linalg.qr(torch.cat([first, rest], 1))
+        bases.append(q * torch.where(triangle.diagonal() < 0, -1.0, 1.0))
+    return torch.stack(bases)
+
+
+def orthonormal(basis: Tensor, raw: Tensor) -> Tensor:
+    """The weights W (r, d1, k), columns orthonormal, of the raw tensor (r, d1, k), of which the lower triangle counts.
+
+    raw = 0 gives the first k columns of `basis` (r, d1, d1).
+    """
+    d1, k = raw.shape[1:]
+    reflectors = raw.tril(-1) + torch.eye(d1, k, dtype=raw.dtype, device=raw.device)  # V (r, d1, k)
+    gram = reflectors.mT @ reflectors
+    triangle = gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)  # M (r, k, k)
+    inner = torch.linalg.solve_triangular(triangle, reflectors[:, :k].mT, upper=True)
+    # B (V inner - I): the sign makes raw = 0 the identity, as torch's diagonal of -1 does.
+    weights: Tensor = basis @ (reflectors @ inner) - basis[:, :, :k]
+    return weights
+
+
+def pull_back(basis: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
+    """dL/draw (r, d1, k) from dL/dW (r, d1, k); zero above the diagonal."""
+    with torch.enable_grad():
+        leaf = raw.detach().requires_grad_()
+        (pulled,) = torch.autograd.grad(orthonormal(basis, leaf), leaf, gradient)
+    return pulled
+
+
+def columns(weights: Tensor) -> Tensor:
+    """(r, d1, k) as the columns of one matrix, (d1, k * r), search fastest."""
+    r, d1, k = weights.shape
+    return weights.permute(1, 2, 0).reshape(d1, k * r)
+
+
+def uncolumns(matrix: Tensor, k: int) -> Tensor:
+    """The inverse of `columns`: (d1, k * r) as (r, d1, k)."""
+    return matrix.view(matrix.shape[0], k, -1).permute(2, 0, 1).contiguous()

@@ -1,0 +1,153 @@
+"""`evaluate`: finished artefacts against the truth. Nothing else in the package ever sees a true label."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hume_ssl.api import Discovery
+from hume_ssl.api import evaluate as figures_of
+from hume_ssl.consensus import Picked, pick
+from hume_ssl.errors import InputError
+from hume_ssl.evaluation import evaluate_consensus, evaluate_selection
+from hume_ssl.files import plain
+from hume_ssl.item_columns import load_truth
+from hume_ssl.run import RunFolder, sha256_file
+from hume_ssl.stages.discover import stored_searches
+from hume_ssl.stages.select import stage_name
+from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items
+
+CURVE = (1, 4, 15, 25, 100, 400)
+
+
+def evaluate(
+    run: RunFolder,
+    truth_file: str,
+    say: Callable[[str], None],
+    *,
+    per_class: int | None = None,
+    name: str | None = None,
+    per_class_curve: bool = False,
+) -> dict[str, Any]:
+    """Compare consensus, selection and training with the truth; write evaluation.json and return what is in it.
+
+    Args:
+        truth_file: npy in the order of items.csv, or CSV filepath,label; -1 or absent = unknown.
+        per_class: which selection; None: the latest, if any.
+        name: which training; None: the latest, if any.
+        per_class_curve: also the accuracy of reliable items at 1, 4, 15, 25, 100 and 400 a class.
+
+    Raises InputError: no finished discover, a truth of another length, no such selection or training.
+    """
+    began = time.monotonic()
+    found = load_found(run)
+    truth, _ = load_truth(truth_file, found.filepaths, stored_items(run).root)
+    if not (truth[found.train] >= 0).any():
+        raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")
+    selection, picked = _selection(run, found, per_class)
+    training, predictions = _training(run, name)
+    record = run.stage("discover")
+    searches = stored_searches(run)
+    discovery = Discovery(
+        classes=len(found.names),
+        train=found.train,
+        searches=searches,
+        labels=found.labels,
+        agreement=found.agreement,
+        neighbour_agreement=found.neighbour_agreement,
+        reliable=np.zeros(len(found.labels), dtype=bool),
+        voters=np.asarray(record["voters"]),
+    )
+    names = [Path(n) for n in record["artefacts"] if n.startswith("spaces/") and n.endswith(".npy")]
+    spaces = [run.read_npy(run.path / n) for n in sorted(names, key=lambda n: (n.stem != "labeller", n.stem))]
+    figures = figures_of(discovery, truth, selection=picked, predictions=predictions, spaces=spaces)
+    if selection is not None:
+        figures["selection"] = {"path": str(run.labels_csv(selection)), **figures["selection"]}
+    if training is not None:
+        figures["train"] = {"name": training, **figures["train"]}
+    if per_class_curve:
+        figures["per_class_curve"] = _curve(found, truth)
+    identity = {"truth": sha256_file(Path(truth_file).expanduser()), "consensus": found.digest}
+    run.begin_stage("evaluate", identity)
+    figures = plain(figures)
+    run.write_json(run.evaluation_json, figures)
+    run.finish_stage("evaluate", [run.evaluation_json], time.monotonic() - began)
+    for line in _lines(figures):
+        say(line)
+    say(f"written to {run.evaluation_json}")
+    return dict(figures)
+
+
+def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int | None, Picked | None]:
+    latest = run.latest("selection/")
+    if per_class is None and latest is None:
+        return None, None
+    number = per_class if per_class is not None else int(str(latest).rpartition("-")[2])
+    if not run.stage(stage_name(number)) or not run.labels_csv(number).is_file():
+        raise InputError(
+            f"no selection with {number} a class in {run.path}: run hume-ssl select --per-class {number}{run_flag(run)}"
+        )
+    index, label = read_labels(run.labels_csv(number), found)
+    return number, Picked(index, label, np.arange(len(index)), [""] * len(index))
+
+
+def _training(run: RunFolder, name: str | None) -> tuple[str | None, Any]:
+    latest = run.latest("train/") if name is None else f"train/{name}"
+    if latest is None:
+        return None, None
+    name = latest.removeprefix("train/")
+    if run.stage(latest).get("status") != "finished" or not run.predictions_csv(name).is_file():
+        known = [n.removeprefix("train/") for n, s in run.stages().items() if n.startswith("train/")]
+        raise InputError(
+            f"no finished training {name!r} in {run.path}: there is {', '.join(known) or 'none yet'}; "
+            f"run hume-ssl train-fixmatch{run_flag(run)}"
+        )
+    return name, run.read_csv(run.predictions_csv(name))["label"].to_numpy(dtype=np.int64)
+
+
+def _curve(found: Found, truth: Any) -> dict[str, Any]:
+    """Figures of the reliable items at several numbers a class; short classes give what they have."""
+    k = len(found.names)
+    _, mapping = evaluate_consensus(found.labels, truth, found.train, k)
+    curve = {}
+    for per_class in CURVE:
+        shares = (found.agreement, found.neighbour_agreement)
+        picked = pick(found.labels, *shares, found.train, per_class, k, allow_short=True)
+        figures = evaluate_selection(picked.label, picked.index, truth, mapping, k)
+        curve[str(per_class)] = {key: figures[key] for key in ("n", "correct", "accuracy")}
+    return curve
+
+
+def _lines(figures: dict[str, Any]) -> list[str]:
+    """The figures as a person reads them."""
+
+    def share(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.4f}"
+
+    consensus, searches = figures["consensus"], figures["searches"]["acc"]
+    lines = [
+        f"consensus         accuracy {share(consensus['acc'])}  ARI {share(consensus['ari'])}  "
+        f"NMI {share(consensus['nmi'])}"
+        + (f"  test accuracy {share(consensus['test_acc'])}" if "test_acc" in consensus else ""),
+        f"searches          mean accuracy {share(float(np.mean(searches)))}  "
+        f"best generalization score {share(figures['best_search']['acc'])}",
+    ]
+    if "selection" in figures:
+        s = figures["selection"]
+        lines.append(f"selection         {s['correct']} of {s['n']} right ({share(s['accuracy'])})  {s['path']}")
+    if "train" in figures:
+        t = figures["train"]
+        test = f"  test accuracy {share(t['test_acc'])}" if "test_acc" in t else ""
+        lines.append(f"training          accuracy {share(t['acc'])}{test}  {t['name']}")
+    for name, value in figures.get("baselines", {}).items():
+        lines.append(f"{name.replace('_', ' '):17} accuracy {share(value['acc'])}")
+    if "objective_correlation" in figures:
+        c = figures["objective_correlation"]
+        lines.append(f"objective against distance to truth: correlation {c['rho']:.2f} (p {c['p']:.1g})")
+    for per_class, row in figures.get("per_class_curve", {}).items():
+        lines.append(f"{per_class:>4} a class      {row['correct']} of {row['n']} right ({share(row['accuracy'])})")
+    return lines

@@ -1,0 +1,182 @@
+"""What `discover` was given, loaded and checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hume_ssl.api import DEFAULT_ENCODERS
+from hume_ssl.config import DiscoverRecipe, identity, override
+from hume_ssl.errors import InputError
+from hume_ssl.files import sha256_array, sha256_file
+from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
+from hume_ssl.search import check_classes
+from hume_ssl.spaces.embed import embed, pick_device
+from hume_ssl.spaces.loading import check_space, load_space
+from hume_ssl.spaces.spec import EncoderSpec, parse_spec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SpaceSource:
+    """Where a space comes from: an array that was given, or an encoder."""
+
+    name: str  # "labeller", "judge", "judge-2": its file in the run folder
+    array: Array | None
+    spec: EncoderSpec | None
+    text: str  # path or encoder, for messages and the record
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything `discover` starts from; nothing has been written."""
+
+    recipe: DiscoverRecipe  # resolved, with absolute paths
+    items: Items
+    split: NDArray[np.str_]  # (n,) "train" or "test"
+    sources: list[SpaceSource]  # the labeller first; alone, it is the judge too
+    classes: int
+    device: str
+    identity: dict[str, object]
+
+    @property
+    def train(self) -> NDArray[np.bool_]:
+        """(n,) True for train items."""
+        return np.asarray(self.split == "train")
+
+
+def prepare(recipe: DiscoverRecipe) -> Inputs:
+    """Load and check all inputs of a recipe. Raises InputError, naming the first that cannot be used."""
+    recipe = _absolute(_with_encoders(recipe)).resolved()
+    data = recipe.data
+    if data.images is None and data.labeller is None:
+        raise InputError("nothing to label: give --images, or --labeller and --judge")
+    if data.classes is None:
+        raise InputError("how many classes are there? give --classes K")
+    device = str(pick_device(recipe.search.device))
+    hashes: dict[str, str] = {}
+    sources = [_given(data.labeller, "labeller", hashes)] if data.labeller else []
+    judges = [_given(path, _judge_name(i), hashes) for i, path in enumerate(data.judges)]
+    items = load_items(data.images) if data.images is not None else bare_items(_length([*sources, *judges]))
+    check_lengths(items, [*sources, *judges], data.images)
+    split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
+    check_classes(data.classes, int(np.count_nonzero(split == "train")), len(items))
+    specs = [parse_spec(text) for text in recipe.spaces.encoders]
+    if not sources:
+        first, *specs = specs
+        sources.append(SpaceSource("labeller", None, first, first.text))
+    judges += [SpaceSource(_judge_name(len(judges) + i), None, s, s.text) for i, s in enumerate(specs)]
+    sources += judges
+    check_classes(data.classes, len(items), _width(sources[0], items))
+    for source in sources[1:]:
+        _width(source, items)  # refuses wrong weights now, not after an hour
+    check_images(items)
+    hashes |= {f"weights of {s.text}": sha256_file(s.spec.weights) for s in sources if s.spec and s.spec.weights}
+    if data.images is not None:
+        hashes["data.images"] = items.hash
+    if isinstance(data.split, str) and Path(data.split).is_file():
+        hashes["data.split"] = sha256_file(Path(data.split))
+    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes))
+
+
+def make_space(
+    inputs: Inputs, source: SpaceSource, allocate: Callable[[tuple[int, int]], Array], progress: Any
+) -> None:
+    """Fill the array that `allocate` makes from its shape with a space, from its array or by its encoder."""
+    if source.spec is not None:
+        made = embed(
+            inputs.items, source.spec, inputs.train, device=inputs.device, allocate=allocate, progress=progress
+        )
+        check_space(made, source.text, labeller=source.name == "labeller")
+        return
+    assert source.array is not None
+    out = allocate((len(source.array), source.array.shape[1]))
+    for start in range(0, len(out), 65536):
+        out[start : start + 65536] = source.array[start : start + 65536]
+        progress.advance(min(65536, len(out) - start))
+
+
+def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:
+    """Raise InputError unless every given space has a row for every item."""
+    for source in sources:
+        assert source.array is not None
+        if len(source.array) != len(items):
+            other = f"{images} has {len(items)} images" if images is not None else f"the others have {len(items)} rows"
+            raise InputError(
+                f"{source.text} has {len(source.array)} rows and {other}: give one row an item, in the same order"
+            )
+
+
+def _with_encoders(recipe: DiscoverRecipe) -> DiscoverRecipe:
+    """The recipe with the default encoders, where spaces are wanting and none are named."""
+    data, encoders = recipe.data, recipe.spaces.encoders
+    if data.labeller is None and data.judges and not encoders:
+        raise InputError("--judge without a labeller: give --labeller A.npy, or an --encoder for it")
+    if data.images is None or encoders or data.labeller is not None:
+        return recipe
+    return override(recipe, {"spaces.encoders": DEFAULT_ENCODERS})
+
+
+def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
+    """The recipe with absolute paths, so that its copy in the run folder works from anywhere."""
+    data = recipe.data
+    sets: dict[str, object] = {}
+    if data.images is not None and (data.images != DIGITS):
+        sets["data.images"] = _full(data.images)
+    if data.labeller is not None:
+        sets["data.labeller"] = _full(data.labeller)
+    if isinstance(data.split, str):
+        sets["data.split"] = _full(data.split)
+    sets["data.judges"] = tuple(_full(judge) for judge in data.judges)
+    sets["spaces.encoders"] = tuple(_full_weights(text) for text in recipe.spaces.encoders)
+    return override(recipe, sets)
+
+
+def _full(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _full_weights(text: str) -> str:
+    weights = parse_spec(text).weights
+    return text if weights is None else text.replace(f"@{weights}", f"@{_full(str(weights))}", 1)
+
+
+def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:
+    array = load_space(path)
+    check_space(array, path, labeller=name == "labeller")
+    key = "data.labeller" if name == "labeller" else "data.judges"
+    hashes[key] = " ".join(filter(None, [hashes.get(key), sha256_array(array)]))
+    return SpaceSource(name, array, None, path)
+
+
+def _judge_name(number: int) -> str:
+    return "judge" if number == 0 else f"judge-{number + 1}"
+
+
+def _length(sources: list[SpaceSource]) -> int:
+    assert sources[0].array is not None
+    return len(sources[0].array)
+
+
+def _width(source: SpaceSource, items: Items) -> int:
+    """d of a space, before it is made. Raises InputError for weights that do not fit."""
+    if source.array is not None:
+        return int(source.array.shape[1])
+    assert source.spec is not None
+    if not items.has_images:
+        raise InputError(f"the encoder {source.text!r} needs images: give them with --images")
+    if source.spec.kind == "kernel":
+        from hume_ssl.spaces.kernel import dimension
+
+        return dimension(source.spec)
+    from hume_ssl.spaces.spec import check_spec
+    from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, output_width
+
+    check_spec(source.spec)
+    return output_width(build_network(source.spec), build_preprocess(source.spec), source.spec)

@@ -1,0 +1,48 @@
+"""`status`: what is done in a run folder, what is stale, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hume_ssl.errors import InputError
+from hume_ssl.progress import duration
+from hume_ssl.run import RunFolder
+from hume_ssl.stages.table import run_flag
+
+
+def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
+    """Say how far the run is; facts for `--json`. Raises InputError if there is no run."""
+    stages = run.stages()
+    if not stages:
+        raise InputError(f"no run in {run.path}: start one with hume-ssl discover{run_flag(run)}")
+    shown = {}
+    for name, record in stages.items():
+        shown[name] = {key: record[key] for key in ("status", "stale", "seconds", "stop_reason") if key in record}
+        took = f" in {duration(record['seconds'])}" if "seconds" in record else ""
+        stale = f", stale: {record['stale']}" if "stale" in record else ""
+        changed = run.changed(name) if record["status"] == "finished" else []
+        if changed:
+            shown[name]["changed"] = changed
+        note = f", changed since: {', '.join(changed)}" if changed else ""
+        say(f"{name:24} {record['status']}{took}{stale}{note}")
+    step = _next(stages) + run_flag(run)
+    say(f"next: {step}")
+    return {"run": str(run.path), "stages": shown, "next": step}
+
+
+def _next(stages: dict[str, dict[str, Any]]) -> str:
+    """The command that gets a run one stage further."""
+    finished = {name for name, record in stages.items() if record["status"] == "finished" and "stale" not in record}
+    stale = [name for name, record in stages.items() if "stale" in record]
+    if "discover" not in finished:
+        return "hume-ssl discover --resume"
+    if not any(name.startswith("selection/") for name in finished):
+        old = next((name for name in stale if name.startswith("selection/")), None)
+        number = old.rpartition("-")[2] if old else "4"
+        return f"hume-ssl select --per-class {number}" + (" --overwrite" if old else "")
+    if not any(name.startswith("train/") for name in finished):
+        begun = [name for name in stages if name.startswith("train/")]
+        flag = " --overwrite" if any(name in stale for name in begun) else " --resume" if begun else ""
+        return f"hume-ssl train-fixmatch{flag}"
+    return "hume-ssl evaluate --truth FILE"

@@ -1,0 +1,134 @@
+"""What finished stages left in the run folder, read back and checked: the consensus, the labels, the items."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hume_ssl.config import DiscoverRecipe, load_recipe
+from hume_ssl.errors import InputError
+from hume_ssl.items import Items, bare_items, load_items
+from hume_ssl.run import RunFolder, sha256_file
+
+DISCOVER = "discover"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The consensus of a run, as consensus.csv and classes.csv have it; n items, k classes."""
+
+    filepaths: list[str]  # (n,)
+    train: NDArray[np.bool_]  # (n,)
+    labels: NDArray[np.int64]  # (n,)
+    agreement: NDArray[np.float64]  # (n,)
+    neighbour_agreement: NDArray[np.float64]  # (n,)
+    names: list[str]  # (k,)
+    digest: str  # sha256 of consensus.csv
+
+
+def require_discover(run: RunFolder) -> dict[str, Any]:
+    """The record of the finished discover. Raises InputError if there is none, or its consensus was changed."""
+    record = run.stage(DISCOVER)
+    if not record:
+        raise InputError(
+            f"no run in {run.path}: run hume-ssl discover{run_flag(run)} first, or name another with --run"
+        )
+    if record["status"] != "finished":
+        raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run_flag(run)} first")
+    name = run.consensus_csv.name
+    if not run.consensus_csv.is_file() or sha256_file(run.consensus_csv) != record["artefacts"][name]:
+        raise InputError(
+            f"{run.consensus_csv} is not as discover left it: run hume-ssl discover --overwrite{run_flag(run)}, "
+            "which makes it again"
+        )
+    return record
+
+
+def load_found(run: RunFolder) -> Found:
+    """The consensus of a finished discover. Raises InputError if there is none, or a file is not as it should be."""
+    record = require_discover(run)
+    table = run.read_csv(run.consensus_csv)
+    names = read_names(run, int(record["classes"]))
+    return Found(
+        filepaths=table["filepath"].tolist(),
+        train=(table["split"] == "train").to_numpy(dtype=bool),
+        labels=table["label"].to_numpy(dtype=np.int64),
+        agreement=table["agreement"].to_numpy(dtype=np.float64),
+        neighbour_agreement=table["neighbour_agreement"].to_numpy(dtype=np.float64),
+        names=names,
+        digest=sha256_file(run.consensus_csv),
+    )
+
+
+def read_names(run: RunFolder, k: int) -> list[str]:
+    """(k,) class names from classes.csv. Raises InputError if a class is missing there or has no name."""
+    table = run.read_csv(run.classes_csv)
+    missing = {"class", "name"} - set(table.columns)
+    if missing:
+        raise InputError(f"{run.classes_csv} has no column {sorted(missing)[0]!r}: its columns are class,name")
+    names = {str(label): str(name).strip() for label, name in zip(table["class"], table["name"], strict=True)}
+    for label in range(k):
+        if not names.get(str(label)):
+            raise InputError(f"{run.classes_csv} has no name for class {label}: give every class 0 to {k - 1} one")
+    return [names[str(label)] for label in range(k)]
+
+
+def stored_recipe(run: RunFolder) -> DiscoverRecipe:
+    """The resolved recipe of the run."""
+    return load_recipe(str(run.recipe_toml.absolute()), "discover")
+
+
+def stored_items(run: RunFolder) -> Items:
+    """The items of the run, from where its recipe has them. Raises InputError if they are no longer the same."""
+    record, recipe = require_discover(run), stored_recipe(run)
+    if recipe.data.images is None:
+        return bare_items(int(record["items"]))
+    items = load_items(recipe.data.images)
+    if items.hash != record["identity"]["data.images"]:
+        raise InputError(
+            f"the images {recipe.data.images} are not those of {run.path} any more: put them back, or run discover "
+            "on them in another folder with --run"
+        )
+    return items
+
+
+def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Items (m,) and their classes (m,) from a label file. Raises InputError, naming the row, for what cannot be."""
+    table = RunFolder.read_csv(path)
+    missing = {"index", "label"} - set(table.columns)
+    if missing:
+        raise InputError(f"{path} has no column {sorted(missing)[0]!r}: make it again with select --overwrite")
+    if table.empty:
+        raise InputError(f"{path} has no rows: make it again with select --overwrite")
+    n, k = len(found.labels), len(found.names)
+    index = _whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
+    label = _whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
+    doubled = pd.Series(index).duplicated().to_numpy()
+    if doubled.any():
+        raise InputError(f"{path} row {int(doubled.argmax()) + 1}: item {index[doubled][0]} stands twice: keep one row")
+    outside = ~found.train[index]
+    if outside.any():
+        raise InputError(
+            f"{path} row {int(outside.argmax()) + 1}: item {index[outside][0]} is a test item: label train items only"
+        )
+    return index, label
+
+
+def run_flag(run: RunFolder) -> str:
+    """What a command to paste needs to find this run: nothing for the default folder."""
+    return "" if str(run.path) == "hume-run" else f" --run {shlex.quote(str(run.path))}"
+
+
+def _whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    bad = ~(np.isfinite(numbers) & (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < limit))
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"{path} row {row + 1}: {column.name} {column.iloc[row]} is not {what}: correct that row")
+    return numbers.astype(np.int64)

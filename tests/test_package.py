@@ -1,0 +1,33 @@
+"""The package as a whole: its version, and that nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import hume_ssl
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert hume_ssl.__version__ == project["version"]
+    assert f"version: {project['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_nothing_heavy_at_import() -> None:
+    code = (
+        "import sys, hume_ssl, hume_ssl.config, hume_ssl.run, hume_ssl.progress, hume_ssl.cli.recipes\n"
+        "print([m for m in ('torch', 'numpy', 'pandas', 'scipy', 'sklearn', 'faiss', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
+
+
+def test_unknown_names_are_refused_and_known_ones_listed() -> None:
+    with pytest.raises(AttributeError, match="discovery"):
+        _ = hume_ssl.discovery
+    assert {"discover", "find_consensus", "select", "train_fixmatch", "evaluate", "assign"} <= set(dir(hume_ssl))
