@@ -11,14 +11,17 @@ from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import run_flag
 
 
+KEYS: tuple[str, ...] = ("status", "stale", "seconds", "stop_reason")
+
+
 def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
     """Say how far the run is; facts for `--json`. Raises InputError if there is no run."""
     stages = run.stages()
     if not stages:
         raise InputError(f"no run in {run.path}: start one with hume-ssl discover{run_flag(run)}")
-    shown = {}
+    shown: dict[str, dict[str, Any]] = {}
     for name, record in stages.items():
-        shown[name] = {key: record[key] for key in ("status", "stale", "seconds", "stop_reason") if key in record}
+        shown[name] = {key: record[key] for key in KEYS if key in record}
         took = f" in {duration(record['seconds'])}" if "seconds" in record else ""
         stale = f", stale: {record['stale']}" if "stale" in record else ""
         changed = run.changed(name) if record["status"] == "finished" else []
