@@ -134,7 +134,7 @@ def run_searches(
         if keep is not None:
             keep(found)
     assert found is not None  # searches >= 1
-    return found
+    return found.first(config.searches)
 
 
 def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:

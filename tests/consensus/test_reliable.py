@@ -49,7 +49,7 @@ def test_allow_short_takes_what_there_is() -> None:
 
 
 def test_a_class_without_reliable_items() -> None:
-    with pytest.raises(TooFewReliable, match="1 of 3 classes .* run more searches") as caught:
+    with pytest.raises(TooFewReliable, match=r"1 of 3 classes .* run more searches") as caught:
         pick(LABELS, AGREEMENT, NEIGHBOURS, TRAIN, 1, 3)
     assert caught.value.table.splitlines()[-1].split() == ["class-02", "0"]
     assert set(pick(LABELS, AGREEMENT, NEIGHBOURS, TRAIN, 1, 3, allow_short=True).label) == {0, 1}

@@ -17,7 +17,7 @@ def test_align_by_hand() -> None:
 
 
 def test_align_takes_the_best_sum_not_the_largest_cell() -> None:
-    """Counts [[3, 2, 0], [2, 0, 0], [0, 0, 1]]: with 0 -> 0 only 3 + 0 + 1 agree; with 0 -> 1, 1 -> 0 it is 2 + 2 + 1."""
+    """Counts [[3, 2, 0], [2, 0, 0], [0, 0, 1]]: with 0 -> 0 only 3 + 0 + 1 agree; 0 -> 1, 1 -> 0 makes it 2 + 2 + 1."""
     labelling, reference = np.repeat([0, 0, 1, 2], [3, 2, 2, 1]), np.repeat([0, 1, 0, 2], [3, 2, 2, 1])
     found = align(labelling[None], reference, 3, np.ones(8, dtype=bool))[0]
     assert found.tolist() == [1, 1, 1, 1, 1, 0, 0, 2]
@@ -49,8 +49,8 @@ def test_vote_with_a_tie() -> None:
 
 
 def test_the_better_half_by_objective_votes_and_agreement_is_over_all() -> None:
-    """Objectives 4, 1, 3, 2: searches 1 and 3 vote. They say class 1 of the last item, which half of all agree with; the
-    reference is the better scored of the two, whatever search 0 scores."""
+    """Objectives 4, 1, 3, 2: searches 1 and 3 vote. They say class 1 of the last item, which half of all agree with;
+    the reference is the better scored of the two, whatever search 0 scores."""
     labellings = np.array([[0, 0, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]])
     found = find_consensus(labellings, 2, scores=[0.9, 0.5, 0.4, 0.6], objective=[4.0, 1, 3, 2])
     assert found.voters.tolist() == [1, 3] and found.reference == 3
