@@ -70,7 +70,7 @@ def discover(
         images: (n, h, w[, c]) uint8, or what `--images` takes; not needed where spaces are given.
         classes: k.
         labeller: (n, d1) floats, scaled to unit norm here; None: the first encoder makes it.
-        judges: (n, d2) floats each; none: the other encoders make them.
+        judges: (n, d2) floats each; those that the other encoders make come after them.
         encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
         train: (n,) True for items to learn from; None: all.
         searches, seed, preset, neighbours, device: as on the command line.
@@ -84,11 +84,11 @@ def discover(
     recipe = override(DiscoverRecipe(name="api"), keys)
     made = list(_make_spaces(images, encoders, labeller is None, not judges, train, device))
     first = made.pop(0) if labeller is None else _load(labeller, "labeller")
-    others = [_load(judge, "judge") for judge in judges] or made or [first]
+    others = [*(_load(judge, "judge") for judge in judges), *made] or [first]
     lengths = {len(space) for space in [first, *others]}
     if len(lengths) > 1:
         raise InputError(f"the spaces have {' and '.join(map(str, sorted(lengths)))} rows: they must hold equal items")
-    mask = np.ones(len(first), dtype=bool) if train is None else np.asarray(train, dtype=bool)
+    mask = _mask(train, len(first))
     from hume_ssl.spaces.embed import pick_device
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
@@ -213,7 +213,7 @@ def _make_spaces(
     device: str,
 ) -> list[Array]:
     """The spaces that have to be made from images, in the order of the encoders."""
-    if not (labeller or (judge and encoders)):
+    if not (labeller or encoders):
         return []
     if images is None:
         raise InputError("no images and no labeller: give images=..., or labeller=... and judges=...")
@@ -222,9 +222,17 @@ def _make_spaces(
     from hume_ssl.spaces.spec import parse_spec
 
     items = load_items(images)
-    mask = np.ones(len(items), dtype=bool) if train is None else np.asarray(train, dtype=bool)
+    mask = _mask(train, len(items))
     chosen = encoders or (DEFAULT_ENCODERS if labeller and judge else DEFAULT_ENCODERS[:1])
     return [embed(items, parse_spec(text), mask, device=device) for text in chosen]
+
+
+def _mask(train: ArrayLike | None, n: int) -> Mask:
+    """(n,) True for train items. Raises InputError for a mask of another length, or one without a train item."""
+    mask = np.ones(n, dtype=bool) if train is None else np.asarray(train, dtype=bool)
+    if mask.shape != (n,) or not mask.any():
+        raise InputError(f"train has shape {mask.shape} and {mask.sum()} train items, for {n} items: one value an item")
+    return mask
 
 
 def _load(source: Array | str | Path, name: str) -> Array:

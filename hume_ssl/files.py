@@ -133,7 +133,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:  # pandas' own errors are ValueErrors: no columns, ragged rows
-        raise InputError(f"{path} is not a CSV table: {error}") from error
+        raise InputError(f"{path} is not a CSV table: {error}: correct it") from error
     return table
 
 

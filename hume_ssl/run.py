@@ -184,15 +184,23 @@ class RunFolder:
                 )
 
     def update(self, change: Mapping[str, Any] | Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Change run.json, atomically: new top-level values, or a function that edits the record in place."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with files.locked(self.path):
-            record = self.load() or {"format": FORMAT, "stages": {}}
-            if callable(change):
-                change(record)
-            else:
-                record.update(change)
-            files.write_json(self.run_json, record)
+        """Change run.json, atomically: new top-level values, or a function that edits the record in place.
+
+        Raises InputError where the folder cannot be made or written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with files.locked(self.path):
+                record = self.load() or {"format": FORMAT, "stages": {}}
+                if callable(change):
+                    change(record)
+                else:
+                    record.update(change)
+                files.write_json(self.run_json, record)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.path}: {error.strerror}: name another folder with --run"
+            ) from error
         return record
 
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -240,9 +248,15 @@ class RunFolder:
 
         self.update(finish)
 
-    def mark_stale(self, name: str, reason: str) -> None:
-        """Record that the output of `name` was made from something that has since changed."""
-        self.update(lambda record: record["stages"][name].update(stale=reason))
+    def mark_stale(self, name: str, reason: str | None) -> None:
+        """Record that the output of `name` was made from something that has since changed; None takes it back."""
+
+        def mark(record: dict[str, Any]) -> None:
+            record["stages"][name].pop("stale", None)
+            if reason is not None:
+                record["stages"][name]["stale"] = reason
+
+        self.update(mark)
 
     def changed(self, name: str) -> list[str]:
         """The artefacts of a finished stage that are gone or no longer have the bytes they were recorded with."""
@@ -250,12 +264,15 @@ class RunFolder:
         paths = {relative: self.path / relative for relative in artefacts}
         return [relative for relative, path in paths.items() if not _is_file_with(path, artefacts[relative])]
 
-    def latest(self, kind: str) -> str | None:
-        """The stage finished last among those whose name begins with `kind`, as in "selection/"; None if none."""
+    def latest(self, kind: str, *, stale: bool = True) -> str | None:
+        """The stage finished last among those whose name begins with `kind`, as in "selection/"; None if none.
+
+        `stale=False` passes over those made from something that has since changed.
+        """
         done = [
             (s["finished"], name)
             for name, s in self.stages().items()
-            if name.startswith(kind) and s["status"] == "finished"
+            if name.startswith(kind) and s["status"] == "finished" and (stale or "stale" not in s)
         ]
         return max(done)[1] if done else None
 
@@ -276,6 +293,16 @@ class RunFolder:
                         folder.rmdir()
         if self.exists():
             self.update(lambda record: record["stages"].pop(name, None))
+
+    def discard(self, name: str, keep: tuple[str, ...] = ()) -> None:
+        """`remove_stage`, and the whole folder where nothing else was ever begun or put there: as if never started."""
+        self.remove_stage(name, keep)
+        if not self.stages():
+            self.run_json.unlink(missing_ok=True)
+            self.log_txt.unlink(missing_ok=True)
+            for folder in sorted({(self.path / pattern).parent for pattern in _patterns(name)}, reverse=True):
+                with suppress(OSError):  # not empty, or not there
+                    folder.rmdir()
 
     def _owned(self, name: str) -> list[Path]:
         found = {path for pattern in _patterns(name) for path in self.path.glob(pattern)}

@@ -114,7 +114,7 @@ class SearchConfig(Table):
     preset: Literal["fast", "paper"] = "fast"
     objective: Literal["hume"] = "hume"
     searches: int = Field(100, ge=1)  # r
-    seed: int = Field(0, ge=0)  # search i runs from seed + i
+    seed: int = Field(0, ge=0, lt=1 << 40)  # search i runs from 100,000 * seed + i
     device: str = "auto"
     iterations: int | None = Field(None, ge=1)  # outer steps
     outer_lr: float | None = Field(None, gt=0)

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # What "auto" is for a network. Published: 2**20 steps at mu 7. The small network is for two CPU cores, where 2,000
 # steps at mu 3 end higher than 1,000 at mu 7, which take as long.
 STEPS = {"small-cnn": 2000, "wrn-28-2": 65536}
-CPU_STEPS = {"small-cnn": 2000, "wrn-28-2": 300}  # a network for GPUs: on a CPU these take about half an hour
 MU = {"small-cnn": 3, "wrn-28-2": 7}
+CPU_STEPS, CPU_MU = {"small-cnn": 2000, "wrn-28-2": 200}, 3  # wrn-28-2 is a network for GPUs: this ends in minutes
 SMALL = 16  # pixels: images up to this side get the small network
 Count = Annotated[int, Field(ge=1)]
 ROWS = 20  # rows of history, and checkpoints, in a run whose settings do not say otherwise
@@ -25,11 +25,12 @@ class TrainConfig(BaseModel):
     algorithm: Literal["fixmatch"] = "fixmatch"
     network: Literal["auto", "small-cnn", "wrn-28-2"] = "auto"
     steps: Count | Literal["auto"] = Field(
-        "auto", description="optimiser steps; auto: 2000 small-cnn, 65536 wrn-28-2 (300 on a CPU)"
+        "auto", description="optimiser steps; auto: 2000 small-cnn, 65536 wrn-28-2 (200 on a CPU)"
     )
     batch: int = Field(64, ge=1, description="labelled images a step (B)")
     mu: Count | Literal["auto"] = Field(
-        "auto", description="unlabelled images a step, as a multiple of the batch; auto: 3 small-cnn, 7 wrn-28-2"
+        "auto",
+        description="unlabelled images a step, as a multiple of the batch; auto: 3 small-cnn, 7 wrn-28-2 (3 on a CPU)",
     )
     threshold: float = Field(0.95, ge=0, le=1, description="least probability of a pseudo-label that is learned from")
     lambda_u: float = Field(1.0, ge=0, description="weight of the unlabelled loss")
@@ -61,7 +62,7 @@ class TrainConfig(BaseModel):
         chosen = {
             "network": network,
             "steps": steps,
-            "mu": self.mu if self.mu != "auto" else MU[network],
+            "mu": self.mu if self.mu != "auto" else (CPU_MU if device == "cpu" else MU[network]),
             "flip": self.flip if self.flip != "auto" else channels >= 3,
             "eval_every": self.eval_every if self.eval_every != "auto" else every,
             "checkpoint_every": self.checkpoint_every if self.checkpoint_every != "auto" else every,

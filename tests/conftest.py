@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -15,12 +16,12 @@ import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-DISCOVER = (
+DISCOVER = shlex.split(
     "discover --images digits.npy --classes 10 --split 0.2 --searches 4 --set search.iterations=40 "
-    "--set search.batch=2 --set data.flip=false --encoder kernel:rbf?width=0.5&dim=64 --encoder kernel:rbf?dim=96"
-).split()
-SELECT = "select --per-class 2".split()
-TRAIN = "train-fixmatch --steps 12 --set train.checkpoint_every=4 --set train.batch=16".split()
+    "--set search.batch=2 --set data.flip=false --encoder 'kernel:rbf?width=0.5&dim=64' --encoder kernel:rbf?dim=96"
+)
+SELECT = ["select", "--per-class", "2"]
+TRAIN = shlex.split("train-fixmatch --steps 12 --set train.checkpoint_every=4 --set train.batch=16")
 # Outside byte comparisons: wall-clock time lives here.
 CLOCKED = ("run.json", "log.txt", "report.html")
 

@@ -22,8 +22,9 @@ from hume_ssl.cli.options import (
     parse_sets,
     sayer,
 )
-from hume_ssl.config import DiscoverRecipe, TrainRecipe, load_recipe, override, to_toml
 from hume_ssl.run import RunFolder
+
+# What a command needs is imported in it: `hume-ssl --help` would otherwise wait for pydantic and the recipes' models.
 
 
 def discover(
@@ -49,8 +50,11 @@ def discover(
     as_json: Json = False,
 ) -> None:
     """Find classes in images without labels: searches, and the consensus they vote."""
+    from hume_ssl.config import DiscoverRecipe, load_recipe, override, to_toml
+
     say = sayer(as_json)
-    given = bool(images or labeller or judge)
+    pairs = parse_sets(sets, "search")
+    given = bool(images or labeller or judge or pairs.keys() & {"data.images", "data.labeller"})
     if recipe is None and not given:
         say("no recipe, images or spaces given: running the recipe digits (scikit-learn's 1,797 handwritten digits)")
     chosen: DiscoverRecipe = load_recipe(recipe or ("images" if given else "digits"), "discover")
@@ -59,10 +63,10 @@ def discover(
     flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": classes, "data.split": split}
     flags |= {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
     chosen = override(chosen, {**flags, "consensus.neighbours": neighbours})
-    chosen = override(chosen, parse_sets(sets, "search"))
+    chosen = override(chosen, pairs)
     from hume_ssl.stages.discover import discover as stage
 
-    wanted = chosen.search.searches if searches is not None else None
+    wanted = chosen.search.searches if searches is not None or "search.searches" in pairs else None
     facts = stage(chosen, RunFolder(run), say, searches=wanted, resume=resume, overwrite=overwrite, dry_run=dry_run)
     answer(facts, as_json, to_toml(DiscoverRecipe.model_validate(facts["recipe"])) if dry_run else None)
 
@@ -95,6 +99,8 @@ def train_fixmatch(
     as_json: Json = False,
 ) -> None:
     """Train a classifier on the selected labels and all train items."""
+    from hume_ssl.config import TrainRecipe, load_recipe, override, to_toml
+
     chosen: TrainRecipe = load_recipe(recipe, "train")
     chosen = override(chosen, {"train.steps": steps, "train.seed": seed})
     chosen = override(chosen, parse_sets(sets, "train"))

@@ -46,14 +46,15 @@ def main() -> NoReturn:
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
+        if code == INTERRUPTED:  # typer swallows an interrupt, and says nothing
+            _interrupted()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.table:
             print(error.table, file=sys.stderr)
         code = WRONG_INPUT
     except KeyboardInterrupt:
-        print("interrupted: give the same command with --resume to go on", file=sys.stderr)
-        code = INTERRUPTED
+        code = _interrupted()
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OUR_FAILURE
@@ -70,11 +71,17 @@ def _from_typer(error: Exception) -> int:
         show()
         return code
     if type(error).__name__ == "Abort":  # what typer makes of an interrupt
-        print("interrupted: give the same command with --resume to go on", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     if isinstance(error, typer.Exit):
         return int(error.exit_code)
     raise error
+
+
+def _interrupted() -> int:
+    resumable = sys.argv[1:2] in (["discover"], ["train-fixmatch"])
+    how = "give the same command with --resume to go on" if resumable else "give the same command again"
+    print(f"interrupted: {how}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from hume_ssl.config import load_recipe, recipe_names, recipe_path
 from hume_ssl.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and copy the built-in recipes.")
@@ -19,6 +18,8 @@ def list_recipes(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """List the built-in recipes, with the command that takes each."""
+    from hume_ssl.config import load_recipe, recipe_names
+
     rows = [(name, "discover") for name in recipe_names("discover")]
     rows += [(name, "train-fixmatch") for name in recipe_names("train")]
     abouts = {name: load_recipe(name, "discover" if command == "discover" else "train").about for name, command in rows}
@@ -32,6 +33,8 @@ def list_recipes(
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="A name from `recipes ls`.")]) -> None:
     """Print a recipe."""
+    from hume_ssl.config import recipe_path
+
     print(recipe_path(name).read_text(encoding="utf-8"), end="")
 
 
@@ -41,6 +44,8 @@ def copy(
     dest: Annotated[Path, typer.Argument(help="A new file, or a folder to put NAME.toml in.")],
 ) -> None:
     """Copy a recipe to a file of yours, to edit and to give to --recipe; nothing is written over."""
+    from hume_ssl.config import recipe_path
+
     text = recipe_path(name).read_text(encoding="utf-8")
     path = dest / f"{name}.toml" if dest.is_dir() else dest
     try:

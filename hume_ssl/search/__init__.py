@@ -22,6 +22,7 @@ __all__ = ["Searches", "assign_labels", "best_search", "check_classes", "prepare
 
 COLUMNS = 160  # k * r columns of one product that two cores are busy with
 CHUNK = 65_536  # rows in one pass over all items
+SEEDS_A_RUN = 100_000  # between the first searches of two neighbouring run seeds
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def run_searches(
     keep: Callable[[Searches], None] | None = None,
     progress: Progress | None = None,
 ) -> Searches:
-    """Run `config.searches` searches, from seeds config.seed, config.seed + 1, ...
+    """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
     They run in batches of a size that does not depend on their number: where the last batch is not full, the seeds
     after the last run along and are dropped, so that more searches later give what all at once would have given.
@@ -114,7 +115,7 @@ def run_searches(
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     for start in range(whole, config.searches, size):
-        seeds = list(range(config.seed + start, config.seed + start + size))
+        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(size)]
         result = search_batch(solvers, seeds, progress)
         weights = result.weights.mT.cpu().numpy()
         labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)

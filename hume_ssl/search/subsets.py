@@ -85,11 +85,8 @@ class Subset:
     test: Tensor  # (n_te,) and is judged on these
 
 
-def draw(n: int, size: int, fraction: float, seed: int, stream: str, number: int) -> Subset:
-    """Subset `number` of a stream: `size` of n items (all, if fewer), the share `fraction` of them to learn from.
-
-    Raises InputError if either side would be empty.
-    """
+def subset_sizes(n: int, size: int, fraction: float) -> tuple[int, int]:
+    """Items in a subset of n train items, and how many of them are learned from. Raises InputError as `draw` does."""
     size = min(n, size)
     n_tr = int(size * fraction)
     if not 0 < n_tr < size:
@@ -97,6 +94,15 @@ def draw(n: int, size: int, fraction: float, seed: int, stream: str, number: int
             f"{n} train items, search.subset_size = {size} and search.train_fraction = {fraction} leave no item on one "
             "side of a subset: give more items or another fraction"
         )
+    return size, n_tr
+
+
+def draw(n: int, size: int, fraction: float, seed: int, stream: str, number: int) -> Subset:
+    """Subset `number` of a stream: `size` of n items (all, if fewer), the share `fraction` of them to learn from.
+
+    Raises InputError if either side would be empty.
+    """
+    size, n_tr = subset_sizes(n, size, fraction)
     rng = np.random.default_rng(np.random.SeedSequence([seed, _STREAMS[stream], number]))
     picked = rng.permutation(n)[:size] if 2 * size > n else rng.choice(n, size, replace=False)
     return Subset(torch.from_numpy(np.sort(picked[:n_tr])), torch.from_numpy(np.sort(picked[n_tr:])))

@@ -15,7 +15,7 @@ from hume_ssl.api import Discovery, conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
 from hume_ssl.consensus import match_to_old
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path
+from hume_ssl.files import atomic_path, sha256_file
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
@@ -62,10 +62,11 @@ def discover(
     began = time.monotonic()
     done = _stored(run, inputs) if step == "continue" else None
     wanted = inputs.recipe.search.searches
-    if done is not None and step == "continue" and searches is None:
-        wanted = max(wanted, len(done))
+    if step == "continue" and searches is None:  # as many as the run that goes on was to have
+        wanted = int(run.stage(STAGE).get("searches", wanted))
+    keep = _kept(run, inputs)
     if step == "start":
-        run.remove_stage(STAGE, keep=KEPT)
+        run.remove_stage(STAGE, keep)
     run.begin_stage(STAGE, inputs.identity, searches=wanted, seed=inputs.recipe.search.seed, device=inputs.device)
     run.log(f"{step} discover: {_plan(inputs)}")
     recipe = inputs.recipe.model_copy(update={"search": inputs.recipe.search.model_copy(update={"searches": wanted})})
@@ -76,7 +77,12 @@ def discover(
             {"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}
         ),
     )
-    labeller, judges = _spaces(run, inputs, show)
+    try:
+        labeller, judges = _spaces(run, inputs, show)
+    except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN
+        if step == "start":
+            run.discard(STAGE, keep)
+        raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
     discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus)
     artefacts = _write(run, inputs, discovery)
@@ -87,6 +93,17 @@ def discover(
     run.log(f"finished discover: {facts}")
     _tell(run, say, facts, len(found), inputs, stale)
     return {"run": str(run.path), **_facts(run.stage(STAGE))}
+
+
+def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
+    """What a new start spares: consensus and names, where they are of the same items. Raises InputError if the names
+    cannot be read: they are the user's to edit, and hours later would be too late to say so."""
+    before = run.stage(STAGE).get("identity", {})
+    if before and before.get("data.images") != inputs.identity.get("data.images"):
+        return ()
+    if run.classes_csv.is_file():
+        run.read_csv(run.classes_csv)
+    return KEPT
 
 
 def stored_searches(run: RunFolder) -> Searches:
@@ -228,10 +245,12 @@ def _old_ids(run: RunFolder, labels: Any, k: int) -> Any:
 
 
 def _mark_stale(run: RunFolder) -> list[str]:
-    """Mark what was made from an older consensus; returns their names."""
-    stale = [n for n, s in run.stages().items() if n.startswith(("selection/", "train/")) and s["status"] == "finished"]
-    for name in stale:
-        run.mark_stale(name, "the consensus has changed since")
+    """Mark what was made from another consensus than the present one; returns their names."""
+    digest = sha256_file(run.consensus_csv)
+    made = {name: record for name, record in run.stages().items() if record["identity"].get("consensus")}
+    stale = [name for name, record in made.items() if record["identity"]["consensus"] != digest]
+    for name in made:
+        run.mark_stale(name, "the consensus has changed since" if name in stale else None)
     return stale
 
 
@@ -286,7 +305,3 @@ def _tell(
     if stale:
         say(f"now stale, made from the old consensus: {', '.join(stale)}")
     say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")
-
-
-def _run_flag(run: RunFolder) -> str:
-    return "" if str(run.path) == "hume-run" else f" --run {run.path}"

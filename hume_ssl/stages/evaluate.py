@@ -83,10 +83,11 @@ def evaluate(
 
 
 def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int | None, Picked | None]:
-    latest = run.latest("selection/")
+    latest = run.latest("selection/", stale=False)
     if per_class is None and latest is None:
         return None, None
     number = per_class if per_class is not None else int(str(latest).rpartition("-")[2])
+    _check_fresh(run, stage_name(number), f"hume-ssl select --per-class {number} --overwrite")
     if not run.stage(stage_name(number)) or not run.labels_csv(number).is_file():
         raise InputError(
             f"no selection with {number} a class in {run.path}: run hume-ssl select --per-class {number}{run_flag(run)}"
@@ -96,7 +97,7 @@ def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int
 
 
 def _training(run: RunFolder, name: str | None) -> tuple[str | None, Any]:
-    latest = run.latest("train/") if name is None else f"train/{name}"
+    latest = run.latest("train/", stale=False) if name is None else f"train/{name}"
     if latest is None:
         return None, None
     name = latest.removeprefix("train/")
@@ -106,7 +107,22 @@ def _training(run: RunFolder, name: str | None) -> tuple[str | None, Any]:
             f"no finished training {name!r} in {run.path}: there is {', '.join(known) or 'none yet'}; "
             f"run hume-ssl train-fixmatch{run_flag(run)}"
         )
-    return name, run.read_csv(run.predictions_csv(name))["label"].to_numpy(dtype=np.int64)
+    _check_fresh(run, latest, f"hume-ssl train-fixmatch --name {name} --overwrite")
+    path = run.predictions_csv(name)
+    if str(path.relative_to(run.path)) in run.changed(latest):
+        raise InputError(
+            f"{path} is not as train-fixmatch left it: run hume-ssl train-fixmatch --name {name} --overwrite"
+            f"{run_flag(run)}"
+        )
+    return name, run.read_csv(path)["label"].to_numpy(dtype=np.int64)
+
+
+def _check_fresh(run: RunFolder, stage: str, command: str) -> None:
+    """Raise InputError if a stage was made from an older consensus: its figures would be of something else."""
+    if run.stage(stage).get("stale"):
+        raise InputError(
+            f"{stage} in {run.path} was made from an older consensus: make it again with {command}{run_flag(run)}"
+        )
 
 
 def _curve(found: Found, truth: Any) -> dict[str, Any]:

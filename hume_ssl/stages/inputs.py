@@ -16,6 +16,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
 from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
 from hume_ssl.search import check_classes
+from hume_ssl.search.subsets import subset_sizes
 from hume_ssl.spaces.embed import embed, pick_device
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
@@ -66,7 +67,10 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     items = load_items(data.images) if data.images is not None else bare_items(_length([*sources, *judges]))
     check_lengths(items, [*sources, *judges], data.images)
     split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
-    check_classes(data.classes, int(np.count_nonzero(split == "train")), len(items))
+    n_train = int(np.count_nonzero(split == "train"))
+    check_classes(data.classes, n_train, len(items))
+    search = recipe.search.settings()
+    subset_sizes(n_train, search.subset_size, search.train_fraction)
     specs = [parse_spec(text) for text in recipe.spaces.encoders]
     if not sources:
         first, *specs = specs
@@ -116,11 +120,11 @@ def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) 
 def _with_encoders(recipe: DiscoverRecipe) -> DiscoverRecipe:
     """The recipe with the default encoders, where spaces are wanting and none are named."""
     data, encoders = recipe.data, recipe.spaces.encoders
-    if data.labeller is None and data.judges and not encoders:
-        raise InputError("--judge without a labeller: give --labeller A.npy, or an --encoder for it")
+    if data.labeller is None and data.images is None and data.judges:
+        raise InputError("--judge without a labeller: give --labeller A.npy, or --images to make one from")
     if data.images is None or encoders or data.labeller is not None:
         return recipe
-    return override(recipe, {"spaces.encoders": DEFAULT_ENCODERS})
+    return override(recipe, {"spaces.encoders": DEFAULT_ENCODERS[:1] if data.judges else DEFAULT_ENCODERS})
 
 
 def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:

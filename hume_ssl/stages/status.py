@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,6 @@ from hume_ssl.errors import InputError
 from hume_ssl.progress import duration
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import run_flag
-
 
 KEYS: tuple[str, ...] = ("status", "stale", "seconds", "stop_reason")
 
@@ -29,17 +29,19 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
             shown[name]["changed"] = changed
         note = f", changed since: {', '.join(changed)}" if changed else ""
         say(f"{name:24} {record['status']}{took}{stale}{note}")
-    step = _next(stages) + run_flag(run)
+    step = _next(run, stages) + run_flag(run)
     say(f"next: {step}")
     return {"run": str(run.path), "stages": shown, "next": step}
 
 
-def _next(stages: dict[str, dict[str, Any]]) -> str:
+def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
     """The command that gets a run one stage further."""
     finished = {name for name, record in stages.items() if record["status"] == "finished" and "stale" not in record}
     stale = [name for name, record in stages.items() if "stale" in record]
     if "discover" not in finished:
-        return "hume-ssl discover --resume"
+        if not run.recipe_toml.is_file():
+            return "hume-ssl discover --resume"
+        return f"hume-ssl discover --recipe {shlex.quote(str(run.recipe_toml))} --resume"
     if not any(name.startswith("selection/") for name in finished):
         old = next((name for name in stale if name.startswith("selection/")), None)
         number = old.rpartition("-")[2] if old else "4"

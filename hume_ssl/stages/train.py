@@ -12,6 +12,7 @@ import pandas as pd
 
 from hume_ssl.config import TrainConfig, TrainRecipe, override, to_toml
 from hume_ssl.errors import InputError
+from hume_ssl.files import plain
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
@@ -95,7 +96,7 @@ def train_fixmatch(
             progress=progress,
             consensus=found.labels,
         )
-    run.write_text(run.metrics_jsonl(name), "".join(json.dumps(row) + "\n" for row in result.history))
+    run.write_text(run.metrics_jsonl(name), "".join(json.dumps(plain(row)) + "\n" for row in result.history))
     table = {
         "index": np.arange(len(items)),
         "filepath": found.filepaths,

@@ -129,7 +129,7 @@ def train_fixmatch(
     steps, u = int(config.steps), int(config.mu) * config.batch
     label_of = torch.full((n,), -1)
     label_of[torch.from_numpy(labelled)] = torch.from_numpy(labels)
-    consensus_of = torch.from_numpy(known)
+    consensus_of = torch.tensor(known)  # a copy: the array may be read-only
 
     with threads(1 if where.type == "cpu" and config.network == "small-cnn" else torch.get_num_threads()):
         while run.step < steps:

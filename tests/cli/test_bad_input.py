@@ -1,5 +1,6 @@
 """Wrong input: exit 2, one line on stderr with the value and the fix, and not a byte written or changed."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import DISCOVER, SELECT, TRAIN, Answer, Hume, files_of
 
-SPACES = "discover --classes 3 --searches 2 --labeller a.npy --judge b.npy".split()
+SPACES = shlex.split("discover --classes 3 --searches 2 --labeller a.npy --judge b.npy")
 Prepare = Callable[[Path], object]
 
 
@@ -92,6 +93,17 @@ def test_images_that_cannot_be_used(
     refused(hume, bare, "discover", *arguments.split(), says=says)
 
 
+def test_what_shows_only_while_spaces_are_made_leaves_nothing_either(hume: Hume, bare: Path) -> None:
+    """Equal images have no random features; that is found by the encoder, after the run folder was begun."""
+    np.save(bare / "equal.npy", np.zeros((30, 8, 8), dtype=np.uint8))
+    before = files_of(bare)
+    answer = hume("discover", "--images", "equal.npy", "--classes", "3")
+    assert answer.code == 2
+    assert "look the same" in answer.err
+    assert files_of(bare) == before
+    assert not (bare / "hume-run").exists()
+
+
 def save(folder: Path, a: np.ndarray, b: np.ndarray) -> None:
     np.save(folder / "a.npy", a)
     np.save(folder / "b.npy", b)
@@ -160,6 +172,9 @@ def test_spaces_and_images_of_different_length(hume: Hume, bare: Path) -> None:
         ("discover --recipe digits --searches 0", ("0", "1")),
         ("discover --recipe digits --neighbours 0", ("0", "1")),
         ("discover --recipe digits --seed -1", ("-1", "0")),
+        ("discover --recipe digits --seed 99999999999999999999", ("99999999999999999999", "search.seed")),
+        ("discover --recipe digits --set search.train_fraction=0.0001", ("search.train_fraction", "0.0001")),
+        ("discover --recipe digits --run digits.npy/run", ("digits.npy/run", "--run")),
         ("discover --recipe digits --split 1.5", ("1.5", "between 0 and 1")),
         ("discover --judge digits.npy", ("--labeller",)),
         ("discover --recipe digits --resume --overwrite", ("--resume", "--overwrite")),
@@ -279,6 +294,9 @@ def test_a_consensus_changed_by_hand(hume: Hume, done: Path) -> None:
 @pytest.mark.parametrize("text", ["", "class\n0\n", "class,name\n0,zero\n"])
 def test_class_names_that_cannot_be_read(hume: Hume, done: Path, text: str) -> None:
     (done / "hume-run/classes.csv").write_text(text)
+    if not text:  # no table at all: said before hours of searches, not after them
+        refused(hume, done, *DISCOVER, "--searches", "8", "--resume", says=("classes.csv",))
+        refused(hume, done, *DISCOVER, "--overwrite", says=("classes.csv",))
     refused(hume, done, *SELECT, "--overwrite", says=("classes.csv",))
 
 

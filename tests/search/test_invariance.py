@@ -53,7 +53,11 @@ def assert_same(one: Searches, other: Searches) -> None:
 def test_the_same_seeds_give_the_same_bits_and_others_do_not(options: dict) -> None:
     one = search(options)
     assert_same(one, search(options))
-    assert one.seeds == [3, 4, 5, 6, 7] and one.labellings.shape == (5, N) and one.weights.shape == (5, K, D1)
+    assert (
+        one.seeds == [300_000 + i for i in range(5)]
+        and one.labellings.shape == (5, N)
+        and one.weights.shape == (5, K, D1)
+    )
     assert len({row.tobytes() for row in one.weights}) == 5
 
 

@@ -1,0 +1,47 @@
+"""`train-fixmatch`: what stands in its files."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+from hume_ssl.config import load_recipe
+from hume_ssl.run import sha256_file
+from tests.conftest import TRAIN, Hume
+
+HERE = Path("hume-run/train/fixmatch-per-class-2")
+
+
+def test_predictions_for_all_items(done: Path) -> None:
+    predictions = pd.read_csv(HERE / "predictions.csv")
+    items = pd.read_csv("hume-run/items.csv")
+    assert list(predictions) == ["index", "filepath", "split", "label", "class_name", "confidence"]
+    assert predictions["index"].tolist() == list(range(400))
+    assert predictions["split"].equals(items["split"])
+    assert predictions["label"].between(0, 9).all()
+    assert predictions["confidence"].between(0.1, 1).all()
+    assert predictions["class_name"].tolist() == [f"class-{label:02d}" for label in predictions["label"]]
+
+
+def test_the_checkpoint_holds_the_hash_of_the_label_file(done: Path) -> None:
+    with safe_open(HERE / "checkpoints/last.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["hume_ssl"])
+    assert facts["identity"]["label file"] == sha256_file(Path("hume-run/selection/per-class-2/labels.csv"))
+
+
+def test_the_resolved_recipe_trains_the_same_again(hume: Hume, done: Path) -> None:
+    recipe = load_recipe(str(HERE / "recipe.toml"), "train")
+    assert (recipe.train.network, recipe.train.flip, recipe.train.steps) == ("small-cnn", False, 12)
+    assert hume("train-fixmatch", "--recipe", str(HERE / "recipe.toml"), "--name", "again").code == 0
+    for name in ("predictions.csv", "metrics.jsonl", "checkpoints/last.safetensors"):
+        assert (HERE / name).read_bytes() == (HERE.parent / "again" / name).read_bytes()
+
+
+def test_metrics_are_json_even_where_the_loss_is_no_number(hume: Hume, done: Path) -> None:
+    assert hume(*TRAIN, "--name", "wild", "--set", "train.lr=1e30").code == 0
+    lines = (HERE.parent / "wild/metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) for line in lines]
+    assert rows[-1]["loss"] is None
+    assert rows[-1]["step"] == 12
