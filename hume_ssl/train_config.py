@@ -4,18 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# What "auto" is for a network. Published: 2**20 steps at mu 7. The small network is for two CPU cores, where 2,000
-# steps at mu 3 end higher than 1,000 at mu 7, which take as long.
-STEPS = {"small-cnn": 2000, "wrn-28-2": 65536}
-MU = {"small-cnn": 3, "wrn-28-2": 7}
-CPU_STEPS, CPU_MU = {"small-cnn": 2000, "wrn-28-2": 200}, 3  # wrn-28-2 is a network for GPUs: this ends in minutes
+# What "auto" is for a network. Those of wrn-28-2 are published, less the number of steps (2**20). The small network is
+# for two CPU cores: with a higher rate and more weight on the unlabelled loss it gets further in few steps.
+AUTO: dict[str, dict[str, float]] = {
+    "small-cnn": {"steps": 3000, "batch": 32, "mu": 7, "lr": 0.1, "lambda_u": 2.0},
+    "wrn-28-2": {"steps": 65536, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0},
+}
+ON_CPU: dict[str, dict[str, float]] = {"wrn-28-2": {"steps": 200, "mu": 3}}  # a network for GPUs: this ends in minutes
 SMALL = 16  # pixels: images up to this side get the small network
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
 ROWS = 20  # rows of history, and checkpoints, in a run whose settings do not say otherwise
 
 
 class TrainConfig(BaseModel):
-    """Published FixMatch settings (arXiv:2001.07685, table 4) where the number of steps and `mu` do not say otherwise.
+    """Settings of FixMatch (arXiv:2001.07685, table 4, where `AUTO` does not say otherwise).
 
     `"auto"` is replaced by :meth:`resolve` once the images are known; what is stored and hashed is the resolved copy.
     """
@@ -24,17 +27,14 @@ class TrainConfig(BaseModel):
 
     algorithm: Literal["fixmatch"] = "fixmatch"
     network: Literal["auto", "small-cnn", "wrn-28-2"] = "auto"
-    steps: Count | Literal["auto"] = Field(
-        "auto", description="optimiser steps; auto: 2000 small-cnn, 65536 wrn-28-2 (200 on a CPU)"
-    )
-    batch: int = Field(64, ge=1, description="labelled images a step (B)")
-    mu: Count | Literal["auto"] = Field(
-        "auto",
-        description="unlabelled images a step, as a multiple of the batch; auto: 3 small-cnn, 7 wrn-28-2 (3 on a CPU)",
-    )
+    steps: Count | Literal["auto"] = Field("auto", description="optimiser steps")
+    batch: Count | Literal["auto"] = Field("auto", description="labelled images a step (B)")
+    mu: Count | Literal["auto"] = Field("auto", description="unlabelled images a step, as a multiple of the batch")
     threshold: float = Field(0.95, ge=0, le=1, description="least probability of a pseudo-label that is learned from")
-    lambda_u: float = Field(1.0, ge=0, description="weight of the unlabelled loss")
-    lr: float = Field(0.03, gt=0, description="learning rate at the start; falls as cos(7 pi t / 16 T)")
+    lambda_u: Weight | Literal["auto"] = Field("auto", description="weight of the unlabelled loss")
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto", description="learning rate at the start; falls as cos(7 pi t / 16 T)"
+    )
     weight_decay: float = Field(5e-4, ge=0, description="on kernels only, not on biases and normalisation")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; starts as (1 + t) / (10 + t)")
     size: int = Field(32, ge=8, description="pixels: larger images are brought down to this longer side")
@@ -57,14 +57,11 @@ class TrainConfig(BaseModel):
             device: "cpu" makes `"auto"` a schedule that ends the same day.
         """
         network = self.network if self.network != "auto" else ("small-cnn" if side <= SMALL else "wrn-28-2")
-        steps = self.steps if self.steps != "auto" else (CPU_STEPS if device == "cpu" else STEPS)[network]
+        auto = AUTO[network] | (ON_CPU.get(network, {}) if device == "cpu" else {})
+        chosen: dict[str, object] = {"network": network}
+        chosen |= {key: value for key, value in auto.items() if getattr(self, key) == "auto"}
+        steps = int(auto["steps"] if self.steps == "auto" else self.steps)
         every = max(1, steps // ROWS)
-        chosen = {
-            "network": network,
-            "steps": steps,
-            "mu": self.mu if self.mu != "auto" else (CPU_MU if device == "cpu" else MU[network]),
-            "flip": self.flip if self.flip != "auto" else channels >= 3,
-            "eval_every": self.eval_every if self.eval_every != "auto" else every,
-            "checkpoint_every": self.checkpoint_every if self.checkpoint_every != "auto" else every,
-        }
+        chosen |= {key: every for key in ("eval_every", "checkpoint_every") if getattr(self, key) == "auto"}
+        chosen["flip"] = self.flip if self.flip != "auto" else channels >= 3
         return self.model_copy(update=chosen)

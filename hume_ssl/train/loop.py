@@ -126,7 +126,8 @@ def train_fixmatch(
     pixels = pixel_source(images, where)
     rule = RULES[config.algorithm]
     flip, mixed = bool(config.flip), use_bf16(config.precision, where)
-    steps, u = int(config.steps), int(config.mu) * config.batch
+    steps, b, lambda_u = int(config.steps), int(config.batch), float(config.lambda_u)
+    u = int(config.mu) * b
     label_of = torch.full((n,), -1)
     label_of[torch.from_numpy(labelled)] = torch.from_numpy(labels)
     consensus_of = torch.tensor(known)  # a copy: the array may be read-only
@@ -134,7 +135,7 @@ def train_fixmatch(
     with threads(1 if where.type == "cpu" and config.network == "small-cnn" else torch.get_num_threads()):
         while run.step < steps:
             # items (b,), (u,) and their three kinds of views
-            with_label, without = run.labelled.next(config.batch), run.unlabelled.next(u)
+            with_label, without = run.labelled.next(b), run.unlabelled.next(u)
             x = weak(pixels(with_label), run.views, flip=flip)
             unlabelled = pixels(without)
             u_weak = weak(unlabelled, run.views, flip=flip)
@@ -143,14 +144,14 @@ def train_fixmatch(
             # one forward pass for all of them
             with torch.autocast(where.type, torch.bfloat16, enabled=mixed):
                 logits = run.model(torch.cat([x, u_weak, u_strong]))  # (b + 2u, k)
-            of_labelled, of_weak, of_strong = logits.split([config.batch, u, u])
+            of_labelled, of_weak, of_strong = logits.split([b, u, u])
             targets, run.rule_state = pseudo_targets(rule, of_weak, without, run.rule_state, config)
             labelled_part = labelled_loss(of_labelled, label_of[with_label].to(where))
             unlabelled_part = unlabelled_loss(of_strong, targets)
-            loss = labelled_part + config.lambda_u * unlabelled_part
+            loss = labelled_part + lambda_u * unlabelled_part
 
             # one optimiser step, and the average follows
-            lr = config.lr * cosine(run.step, steps)
+            lr = float(config.lr) * cosine(run.step, steps)
             for group in run.optimiser.param_groups:
                 group["lr"] = lr
             run.optimiser.zero_grad()

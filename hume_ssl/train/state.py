@@ -53,7 +53,7 @@ class Training:
         self.device = device
         self.model = Classifier(network, *statistics).to(device).to(memory_format=torch.channels_last)
         self.ema = averaged(self.model, config.ema)
-        self.optimiser = make_optimiser(self.model, config.lr, config.weight_decay)
+        self.optimiser = make_optimiser(self.model, float(config.lr), config.weight_decay)
         self.views = torch.Generator().manual_seed(views)
         self.labelled = Shuffled(torch.from_numpy(labelled), first)
         self.unlabelled = Shuffled(torch.from_numpy(pool), second)

@@ -12,7 +12,17 @@ from hume_ssl.train.models import Classifier, build_network
 from hume_ssl.train_config import TrainConfig
 
 SHORT = TrainConfig(
-    steps=12, batch=4, mu=2, flip=True, threshold=0.3, seed=3, eval_every=4, checkpoint_every=5, precision="float32"
+    steps=12,
+    batch=4,
+    mu=2,
+    lr=0.03,
+    lambda_u=1.0,
+    flip=True,
+    threshold=0.3,
+    seed=3,
+    eval_every=4,
+    checkpoint_every=5,
+    precision="float32",
 )
 
 

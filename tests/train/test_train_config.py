@@ -13,7 +13,8 @@ from hume_ssl.train_config import TrainConfig
 def test_network_by_size(side, network):
     config = TrainConfig().resolve(side, 3)
     assert config.network == network
-    assert (config.steps, config.mu) == ((2000, 3) if network == "small-cnn" else (65536, 7))
+    decided = (config.steps, config.batch, config.mu, config.lr, config.lambda_u)
+    assert decided == ((3000, 32, 7, 0.1, 2.0) if network == "small-cnn" else (65536, 64, 7, 0.03, 1.0))
     assert "auto" not in config.model_dump(exclude={"precision"}).values()
 
 
@@ -45,3 +46,8 @@ def test_nonsense_is_refused(wrong):
 def test_no_torch_at_import():
     code = "import sys, hume_ssl.train_config; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cpu_gets_a_schedule_for_wrn_that_ends_the_same_day():
+    on_cpu = TrainConfig(lr=0.5).resolve(32, 3, "cpu")
+    assert (on_cpu.steps, on_cpu.batch, on_cpu.mu, on_cpu.lr) == (200, 64, 3, 0.5)
