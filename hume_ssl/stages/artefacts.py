@@ -27,8 +27,8 @@ def stored_searches(run: RunFolder) -> Searches:
     return Searches(
         seeds=table["seed"].tolist(),
         labellings=np.array(run.read_npy(run.labellings_npy)),
-        objective=table["objective"].to_numpy(dtype=np.float64),
-        generalization_score=table["generalization_score"].to_numpy(dtype=np.float64),
+        objective=np.array(table["objective"], dtype=np.float64),
+        generalization_score=np.array(table["generalization_score"], dtype=np.float64),
         classes_found=table["classes_found"].tolist(),
         iterations=table["iterations"].tolist(),
         stop_reasons=table["stop_reason"].tolist(),
