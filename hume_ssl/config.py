@@ -67,7 +67,7 @@ def recipe_path(name: str) -> Path:
     path = _recipes_folder() / f"{name}.toml"
     if Path(name).name != name or not path.is_file():
         names = [file.stem for file in _recipes_folder().glob("*.toml")]
-        raise InputError(f"no recipe {name!r}: {nearest(name, names)}, or the path of a .toml file")
+        raise InputError(f"no recipe {name!r}: {nearest(name, names)} (a file of your own ends in .toml)")
     return path
 
 

@@ -52,7 +52,7 @@ def discover(
     """Find classes in images without labels: searches, and the consensus they vote."""
     from hume_ssl.config import DiscoverRecipe, load_recipe, override, to_toml
 
-    say = sayer(as_json)
+    say = sayer(as_json, dry_run)
     pairs = parse_sets(sets, "search")
     given = bool(images or labeller or judge or pairs.keys() & {"data.images", "data.labeller"})
     if recipe is None and not given:
@@ -109,7 +109,7 @@ def train_fixmatch(
     facts = stage(
         chosen,
         RunFolder(run),
-        sayer(as_json),
+        sayer(as_json, dry_run),
         per_class=per_class,
         name=name,
         device=device or "auto",

@@ -39,12 +39,12 @@ def parse_sets(sets: list[str] | None, room: str) -> dict[str, object]:
     return pairs
 
 
-def sayer(as_json: bool) -> Callable[[str], None]:
-    """Where a command's lines go: stdout, or stderr beside a JSON object."""
-    stream = sys.stderr if as_json else sys.stdout
+def sayer(as_json: bool, dry_run: bool = False) -> Callable[[str], None]:
+    """Where a command's lines go: stdout, or stderr beside a JSON object; comments above the TOML of a dry run."""
+    stream, start = sys.stderr if as_json else sys.stdout, "# " if dry_run and not as_json else ""
 
     def say(line: str) -> None:
-        print(line, file=stream, flush=True)
+        print(start + line, file=stream, flush=True)
 
     return say
 

@@ -64,7 +64,10 @@ def pick(
     candidates = train & reliable_items(agreement, neighbour_agreement)
     have = np.bincount(labels[candidates], minlength=k)
     if not have.sum():
-        raise TooFewReliable("no item is reliable: run more searches, or give other spaces", _table(have, names))
+        raise TooFewReliable(
+            "no item is reliable: run more searches, give other spaces, or ask fewer --neighbours in discover",
+            _table(have, names),
+        )
     short = int(np.count_nonzero(have < per_class))
     if short and not allow_short:
         least = f"give {have.min()} or fewer" if have.min() else "run more searches"

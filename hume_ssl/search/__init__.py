@@ -104,7 +104,7 @@ def run_searches(
         keep: called after each batch with all searches finished so far.
         progress: advanced by one an outer step; `steps_to_do` is the total.
 
-    Raises InputError: k above the width of the labeller.
+    Raises InputError: k above the width of the labeller; a search that diverged.
     """
     from hume_ssl.search.engine import search_batch
     from hume_ssl.search.score import generalization_scores
@@ -117,6 +117,11 @@ def run_searches(
     for start in range(whole, config.searches, size):
         seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(size)]
         result = search_batch(solvers, seeds, progress)
+        if not np.isfinite(result.objective).all():
+            raise InputError(
+                f"the objective of {np.count_nonzero(~np.isfinite(result.objective))} searches is not a number: give a "
+                f"smaller search.outer_lr than {config.settings().outer_lr}, or spaces with smaller values"
+            )
         weights = result.weights.mT.cpu().numpy()
         labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
         train = labellings[:, spaces.train]

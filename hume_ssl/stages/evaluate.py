@@ -17,7 +17,7 @@ from hume_ssl.evaluation import evaluate_consensus, evaluate_selection
 from hume_ssl.files import plain
 from hume_ssl.item_columns import load_truth
 from hume_ssl.run import RunFolder, sha256_file
-from hume_ssl.stages.discover import stored_searches
+from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.select import stage_name
 from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items
 

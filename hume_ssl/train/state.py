@@ -1,5 +1,6 @@
 """Everything a training consists of between two steps, and its way into and out of a checkpoint."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hume_ssl.errors import InputError
 from hume_ssl.train.algorithms import first_state
 from hume_ssl.train.batches import Shuffled
 from hume_ssl.train.models import Classifier, build_network
@@ -95,8 +97,10 @@ class Training:
         self.sums += torch.stack([figure.detach().double() for figure in figures])
 
     def end_row(self, lr: float) -> Row:
-        """The means since the last row, as a new row of history."""
+        """The means since the last row, as a new row of history. Raises InputError if the loss is not a number."""
         sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
+        if not math.isfinite(sums["loss"]):
+            raise InputError(f"the loss is not a number by step {self.step}: give a smaller train.lr than {lr:g}")
         steps = sums["steps"]
         row: Row = {name: sums[name] / steps for name in SUMS[1:5]}
         row |= {"step": self.step, "lr": lr}

@@ -206,3 +206,8 @@ def test_blobs_are_found(preset: str) -> None:
     assert ari(found.labellings[best][train], truth[train]) == 1
     assert ari(found.labellings[best][~train], truth[~train]) == 1
     assert found.generalization_score[best] == 1
+
+
+def test_searches_that_diverge_say_so_instead_of_voting() -> None:
+    with pytest.raises(InputError, match=r"not a number: give a smaller search\.outer_lr than 1e\+30"):
+        search({**CLOSED_FORM, "outer_lr": 1e30})

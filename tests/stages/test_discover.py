@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.conftest import Hume, artefacts_of
+from hume_ssl.run import RunFolder
+from tests.conftest import DISCOVER, Hume, artefacts_of
 
 QUICK = ["--classes", "4", "--searches", "2", "--set", "search.iterations=4"]
 
@@ -148,3 +149,21 @@ def test_the_same_command_twice_gives_equal_bytes(hume: Hume, made: Path, bare: 
     # The recipe names the images by their absolute path, which is another here.
     assert ours.pop("recipe.toml") != theirs.pop("recipe.toml")
     assert ours == theirs
+
+
+def test_a_finished_run_that_gets_more_searches_keeps_those_it_has(
+    hume: Hume, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the first new batch, the four old searches must not be run again."""
+    from hume_ssl.stages import discover as stage
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "run_searches", killed)
+        assert hume(*DISCOVER, "--searches", "8", "--resume").code == 130
+    _, facts = RunFolder.read_safetensors(Path("hume-run/searches/checkpoint.safetensors"))
+    assert facts["searches"]["seeds"] == [0, 1, 2, 3]
+    assert hume(*DISCOVER, "--searches", "8", "--resume").code == 0
+    assert len(pd.read_csv("hume-run/searches/searches.csv")) == 8

@@ -265,3 +265,8 @@ def test_digits_from_end_to_end():
     result = train_fixmatch(images, labelled, truth[labelled], classes=10, train=~held_back, config=config)
     assert (result.predictions == truth)[held_back].mean() > 0.88
     assert result.history[-1]["mask_rate"] > result.history[0]["mask_rate"]
+
+
+def test_a_training_that_diverges_says_so_instead_of_finishing():
+    with pytest.raises(InputError, match=r"not a number by step .*train\.lr than 9"):
+        train(SHORT.model_copy(update={"lr": 1e30}))

@@ -1,0 +1,123 @@
+"""What `discover` leaves in the run folder: written, read back, and matched to what was there before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hume_ssl.api import Discovery
+from hume_ssl.consensus import match_to_old
+from hume_ssl.errors import InputError
+from hume_ssl.files import sha256_file
+from hume_ssl.run import RunFolder
+from hume_ssl.search import Searches
+from hume_ssl.stages.inputs import Inputs
+from hume_ssl.stages.table import DISCOVER
+
+
+def stored_searches(run: RunFolder) -> Searches:
+    """The searches of a finished discover."""
+    table = run.read_csv(run.searches_csv)
+    tensors, _ = run.read_safetensors(run.encoders)
+    centre = tensors.get("centre")
+    return Searches(
+        seeds=table["seed"].tolist(),
+        labellings=np.array(run.read_npy(run.labellings_npy)),
+        objective=np.array(table["objective"], dtype=np.float64),
+        generalization_score=np.array(table["generalization_score"], dtype=np.float64),
+        classes_found=table["classes_found"].tolist(),
+        iterations=table["iterations"].tolist(),
+        stop_reasons=table["stop_reason"].tolist(),
+        weights=tensors["weights"].numpy(),
+        centre=None if centre is None else centre.numpy(),
+    )
+
+
+def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
+    """Searches to go on from: those of the finished stage, else those of its checkpoint."""
+    if run.stage(DISCOVER).get("status") == "finished" and not run.changed(DISCOVER):
+        return stored_searches(run)
+    if not run.search_checkpoint.is_file():
+        return None
+    tensors, facts = run.read_safetensors(run.search_checkpoint)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if facts["n"] != len(inputs.items):
+        return None
+    return Searches(**{"centre": None, **arrays, **facts["searches"]})
+
+
+def keep_searches(run: RunFolder, found: Searches) -> None:
+    """Write the finished searches, so that a killed run goes on after its last whole batch."""
+    arrays = {k: torch.from_numpy(v) for k, v in found.__dict__.items() if isinstance(v, np.ndarray)}
+    rest = {k: v for k, v in found.__dict__.items() if k not in arrays and v is not None}
+    run.write_safetensors(run.search_checkpoint, arrays, {"n": found.labellings.shape[1], "searches": rest})
+
+
+def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Path]:
+    """All artefacts of a finished discover; the consensus takes the class ids of an old one, if there is one."""
+    searches, k = found.searches, inputs.classes
+    labels = _old_ids(run, found.labels, k)[found.labels]
+    tensors = {"weights": torch.from_numpy(searches.weights)}
+    if searches.centre is not None:
+        tensors["centre"] = torch.from_numpy(searches.centre)
+    run.write_npy(run.labellings_npy, searches.labellings)
+    run.write_safetensors(run.encoders, tensors, {"classes": k})
+    run.write_csv(
+        run.searches_csv,
+        pd.DataFrame(
+            {
+                "seed": searches.seeds,
+                "objective": searches.objective,
+                "generalization_score": searches.generalization_score,
+                "classes_found": searches.classes_found,
+                "iterations": searches.iterations,
+                "stop_reason": searches.stop_reasons,
+            }
+        ),
+    )
+    run.write_csv(
+        run.consensus_csv,
+        pd.DataFrame(
+            {
+                "index": np.arange(len(labels)),
+                "filepath": inputs.items.filepaths,
+                "split": inputs.split,
+                "label": labels,
+                "agreement": found.agreement,
+                "neighbour_agreement": found.neighbour_agreement,
+                "reliable": found.reliable,
+            }
+        ),
+    )
+    if not run.classes_csv.is_file() or len(run.read_csv(run.classes_csv)) != k:
+        names = [f"class-{label:02d}" for label in range(k)]
+        run.write_csv(run.classes_csv, pd.DataFrame({"class": range(k), "name": names}))
+    spaces = [run.space(source.name) for source in inputs.sources]
+    searched = [run.labellings_npy, run.searches_csv, run.encoders]
+    # classes.csv is the user's to edit, so it is not among what must stay as it is.
+    return [run.recipe_toml, run.items_csv, *spaces, run.spaces_json, *searched, run.consensus_csv]
+
+
+def _old_ids(run: RunFolder, labels: Any, k: int) -> Any:
+    """(k,) class id that each new class gets: the one of the old class it matches, where there are old ones."""
+    try:
+        old = run.read_csv(run.consensus_csv)["label"].to_numpy(dtype=np.int64)
+    except (InputError, KeyError, ValueError):  # none yet, or not ours any more
+        return np.arange(k)
+    if len(old) != len(labels) or old.max(initial=0) >= k or old.min(initial=0) < 0:
+        return np.arange(k)
+    return match_to_old(labels, old, k)
+
+
+def mark_stale(run: RunFolder) -> list[str]:
+    """Mark what was made from another consensus than the present one; returns their names."""
+    digest = sha256_file(run.consensus_csv)
+    made = {name: record for name, record in run.stages().items() if record["identity"].get("consensus")}
+    stale = [name for name, record in made.items() if record["identity"]["consensus"] != digest]
+    for name in made:
+        run.mark_stale(name, "the consensus has changed since" if name in stale else None)
+    return stale
