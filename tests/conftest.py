@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -11,6 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# Before numpy and torch are loaded: the arrays here are so small that threads only cost time, and programs that tests
+# start must round as this process does.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

@@ -36,7 +36,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 
 def test_from_nothing_to_a_classifier_with_reduced_settings(hume: Hume, truth: Path) -> None:
     """A few short searches and a few hundred steps: worse than the defaults, far better than chance (0.1)."""
-    reduced = "--searches 6 --set search.iterations=60 --set search.subsets=1 --set search.batch=6"
+    reduced = "--searches 16 --set search.iterations=150"
     for command in (
         f"discover {reduced}",
         "select --per-class 4",

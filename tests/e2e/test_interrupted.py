@@ -20,7 +20,7 @@ LONG_TRAIN = [*TRAIN, "--steps", "150", "--set", "train.checkpoint_every=5"]
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """`python -m hume_ssl ARGUMENTS` in the working folder."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "hume_ssl", *arguments],
         env=environment,
