@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from safetensors import safe_open
 
 from hume_ssl.config import load_recipe
@@ -39,9 +38,9 @@ def test_the_resolved_recipe_trains_the_same_again(hume: Hume, done: Path) -> No
         assert (HERE / name).read_bytes() == (HERE.parent / "again" / name).read_bytes()
 
 
-def test_metrics_are_json_even_where_the_loss_is_no_number(hume: Hume, done: Path) -> None:
-    assert hume(*TRAIN, "--name", "wild", "--set", "train.lr=1e30").code == 0
-    lines = (HERE.parent / "wild/metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) for line in lines]
-    assert rows[-1]["loss"] is None
-    assert rows[-1]["step"] == 12
+def test_a_training_that_diverges_is_not_called_finished(hume: Hume, done: Path) -> None:
+    answer = hume(*TRAIN, "--name", "wild", "--set", "train.lr=1e30")
+    assert answer.code == 2 and "the loss is not a number by step" in answer.err and "train.lr" in answer.err
+    stages = hume("status", "--json").json["stages"]
+    assert stages["train/wild"]["status"] == "unfinished"
+    assert not (HERE.parent / "wild/predictions.csv").exists()
