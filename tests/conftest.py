@@ -119,3 +119,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no development data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def cifar(shared: Path) -> dict[str, Any]:
+    """Two spaces of 6,000 CIFAR-10 images, `mobilenetv2` and `resnet50s3` (n, 256) float32, and their `truth`."""
+    with np.load(shared / "cifar10-dev.npz", allow_pickle=False) as data:
+        return {
+            name: data[name].astype(data[name].dtype if name == "truth" else np.float32)
+            for name in ("mobilenetv2", "resnet50s3", "truth")
+        }

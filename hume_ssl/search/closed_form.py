@@ -20,7 +20,8 @@ def ridge_factor(x_tr: Tensor, ridge: float) -> Tensor:
     gram = train.T @ train / len(train)
     free = gram.diagonal()[:-1]
     free += ridge * free.mean() + 1e-9 * gram.diagonal().max()
-    return torch.linalg.cholesky(gram)
+    factor: Tensor = torch.linalg.cholesky(gram)
+    return factor
 
 
 class Hat:

@@ -15,7 +15,9 @@ from hume_ssl.search.precision import Rows
 KEPT_BYTES = 2 << 30  # class probabilities kept on the way forward, where they fit; else made again on the way back
 
 
-def descent(x_tr: Rows, x_te: Rows, y_tr: Tensor, y_te: Tensor, theta: Tensor, plan: Plan) -> Inner:
+def descent(
+    x_tr: Tensor, x_te: Tensor, y_tr: Tensor, y_te: Tensor, theta: Tensor, plan: Plan, products: torch.dtype
+) -> Inner:
     """Teach a linear classifier the labels of some items; its error on the others, and how every label changes it.
 
     HUME, eq. 5 and 7: theta_{t+1} = theta_t - lr/n_tr X_tr^T (softmax(X_tr theta_t) - Y_tr). Going back from
@@ -29,94 +31,101 @@ def descent(x_tr: Rows, x_te: Rows, y_tr: Tensor, y_te: Tensor, theta: Tensor, p
         y_tr, y_te: (n_tr, k, r), (n_te, k, r) labels.
         theta: (d, k, r) where the descent starts.
         plan: how it is walked.
+        products: number format of the products inside; the four from and to the ends keep that of `x_tr`.
     """
     n_tr, k, r = y_tr.shape
     n_te, step = len(y_te), plan.lr / n_tr
-    walk = _Walk(x_tr, y_tr, theta.reshape(-1, k * r), plan)
+    begin = theta.reshape(-1, k * r)
+    walk = _Walk(x_tr, y_tr, x_tr @ begin, plan, products)
     for m in plan.leaps:
         walk.forward(m, step)
-    log_p = x_te.scores(walk.end(step)).to(y_te.dtype).view(n_te, k, r).log_softmax(1)
-    adjoint = x_te.sums((log_p.exp() - y_te).view(n_te, k * r), theta.dtype) / n_te
-    train = walk.backward(adjoint, step)
+    log_p = (x_te @ (begin + walk.moved(step))).view(n_te, k, r).log_softmax(1)
+    adjoint = x_te.T @ ((log_p.exp() - y_te).view(n_te, k * r) / n_te)
+    train = walk.backward(x_tr @ adjoint, step)
     return Inner(-(y_te * log_p).sum(1).mean(0), train.view(n_tr, k, r), -log_p / n_te)
 
 
 class _Walk:
-    """The way forward and back of one descent, in the directions that the plan walks."""
+    """The way forward and back of one descent, as moves away from where either begins.
 
-    def __init__(self, x: Rows, y: Tensor, theta: Tensor, plan: Plan) -> None:
-        self.x, self.y, self.plan = x, y.to(x.x.dtype), plan
-        self.theta, self.rows = theta, x
-        self.offset = self.rest = self.drift = None
-        if plan.leading is not None:
-            self.theta = plan.leading.T @ theta
-            self.rest = theta - plan.leading @ self.theta  # the directions that keep their start until the end
-            self.rows = Rows(x.x @ plan.leading.to(x.x.dtype), x.x.dtype)
-            self.offset = x.scores(self.rest)
-            self.drift = torch.zeros_like(self.y)
-        size = plan.evaluations * self.y.numel() * self.y.element_size()
-        self.keeps = size <= KEPT_BYTES
-        self.kept: list[Tensor] = []  # probabilities, or the theta they come from
+    Scores X theta_0 and X A_T come from outside, exact, and only what the moves add to them is made in the products'
+    format and in the directions that the plan walks: small moves have small errors.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, scores: Tensor, plan: Plan, products: torch.dtype) -> None:
+        self.x, self.plan = x, plan
+        self.rows = Rows(x if plan.leading is None else x @ plan.leading, products)
+        self.y, self.begun = y.to(products), scores.to(products)  # (n, k, r), (n, k * r)
+        self.move: Tensor | None = None  # (l, k * r) of theta
+        self.drift = torch.zeros_like(scores) if plan.leading is not None else None
+        self.keeps = plan.evaluations * self.y.numel() * self.y.element_size() <= KEPT_BYTES
+        self.kept: list[Tensor | None] = []  # probabilities, or the move they come from
 
     def forward(self, m: int, step: float) -> None:
         """m steps of the descent."""
-        middle = self.theta
+        middle = self.move
         if m > 1:
-            middle = middle - (m - 1) / 2 * step * self._gradient(middle, 0)
-        self.theta = self.theta - m * step * self._gradient(middle, m)
+            middle = _sum(middle, -(m - 1) / 2 * step * self._gradient(middle, 0))
+        self.move = _sum(self.move, -m * step * self._gradient(middle, m))
 
-    def end(self, step: float) -> Tensor:
-        """(d, k * r) where the descent ends."""
-        if self.plan.leading is None or self.rest is None or self.drift is None:
-            return self.theta
-        moved = self.x.sums(self.drift.view(len(self.y), -1), self.theta.dtype)
-        rest = self.rest - step * (moved - self.plan.leading @ (self.plan.leading.T @ moved))
-        return self.plan.leading @ self.theta + rest
+    def moved(self, step: float) -> Tensor:
+        """(d, k * r) by which theta has moved."""
+        assert self.move is not None
+        leading = self.plan.leading
+        if leading is None or self.drift is None:
+            return self.move
+        rest = self.x.T @ self.drift.to(self.x.dtype)
+        return leading @ self.move - step * (rest - leading @ (leading.T @ rest))
 
-    def backward(self, adjoint: Tensor, step: float) -> Tensor:
-        """(n_tr, k * r) derivative by the labels, from the one by the end of the descent, (d, k * r)."""
-        slow = None
-        if self.plan.leading is not None:
-            walked = self.plan.leading.T @ adjoint
-            slow = self.x.scores(adjoint - self.plan.leading @ walked)
-            adjoint = walked
-        total = torch.zeros_like(adjoint)
+    def backward(self, scores: Tensor, step: float) -> Tensor:
+        """(n_tr, k * r) derivative by the labels, from X A_T with A_T the one by the end of the descent."""
+        ended = scores.to(self.y.dtype)
+        move: Tensor | None = None  # (l, k * r) of the adjoint
+        total: Tensor | None = None
         for m in reversed(self.plan.leaps):
-            by_middle = -m * step * self._curvature(adjoint, slow)
-            total += m * adjoint
-            adjoint = adjoint + by_middle
+            by_middle = -m * step * self._curvature(move, ended)
+            if move is not None:
+                total = _sum(total, m * move)
+            move = _sum(move, by_middle)
             if m > 1:
                 half = (m - 1) / 2
-                total += half * by_middle
-                adjoint = adjoint - half * step * self._curvature(by_middle, None)
-        by_labels = step * self.rows.scores(total).to(total.dtype)
-        if slow is not None:
-            by_labels += step * sum(self.plan.leaps) * slow
-        return by_labels
+                total = _sum(total, half * by_middle)
+                move = _sum(move, -half * step * self._curvature(by_middle, None))
+        by_labels = sum(self.plan.leaps) * scores
+        if total is not None:
+            by_labels += self.rows.scores(total)
+        return by_labels.mul_(step)
 
-    def _gradient(self, theta: Tensor, weight: int) -> Tensor:
-        """X^T (P - Y) at theta (l, k * r); its residual is to count `weight` times in the drift of the rest."""
-        p = self._probabilities(theta)
-        self.kept.append(p if self.keeps else theta)
-        residual = p - self.y
+    def _gradient(self, move: Tensor | None, weight: int) -> Tensor:
+        """X^T (P - Y) after a move (l, k * r); its residual is to count `weight` times in the drift of the rest."""
+        p = self._probabilities(move)
+        self.kept.append(p if self.keeps else move)
+        residual = (p - self.y).view(self.begun.shape)
         if self.drift is not None and weight:
             self.drift.add_(residual, alpha=weight)
-        return self.rows.sums(residual.view(len(residual), -1), theta.dtype)
+        return self.rows.sums(residual, self.x.dtype)
 
-    def _curvature(self, adjoint: Tensor, slow: Tensor | None) -> Tensor:
-        """X^T (P*V - P*rowsum(P*V)) with V = X adjoint, at the last place not yet gone back to."""
+    def _curvature(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
+        """X^T (P*V - P*rowsum(P*V)) with V = X move + scores, at the last place not yet gone back to."""
         last = self.kept.pop()
-        p = last if self.keeps else self._probabilities(last)
-        v = self.rows.scores(adjoint)
-        if slow is not None:
-            v += slow
-        pv = p * v.view(p.shape)
+        p = last if self.keeps and last is not None else self._probabilities(last)
+        pv = p * self._added(move, scores).view(p.shape)
         change = torch.addcmul(pv, p, pv.sum(1, keepdim=True), value=-1)
-        return self.rows.sums(change.view(len(p), -1), adjoint.dtype)
+        return self.rows.sums(change.view(len(p), -1), self.x.dtype)
 
-    def _probabilities(self, theta: Tensor) -> Tensor:
-        """softmax over classes of the scores: (n, k, r)."""
-        scores = self.rows.scores(theta)
-        if self.offset is not None:
-            scores += self.offset
-        return scores.view(self.y.shape).softmax(1)
+    def _probabilities(self, move: Tensor | None) -> Tensor:
+        """softmax over classes of the scores after a move: (n, k, r)."""
+        return self._added(move, self.begun).view(self.y.shape).softmax(1)
+
+    def _added(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
+        """X move + scores, (n, k * r); None is 0."""
+        if move is None:
+            assert scores is not None
+            return scores
+        added = self.rows.scores(move)
+        return added if scores is None else added.add_(scores)
+
+
+def _sum(a: Tensor | None, b: Tensor) -> Tensor:
+    """a + b; None is 0."""
+    return b if a is None else a + b

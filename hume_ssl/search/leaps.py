@@ -75,7 +75,7 @@ def plan(steps: int, lr: float, tolerance: float, values: Tensor, directions: Te
     leaps = _even(steps, longest)
     error = leap_error(steps, rates[0], max(leaps))
     walked = Plan(lr, leaps, None, error)
-    width = next((l for l, x in enumerate(rates) if steps * x / 2 <= tolerance / 2), len(rates))
+    width = next((place for place, x in enumerate(rates) if steps * x / 2 <= tolerance / 2), len(rates))
     width = max(1, width)  # products need one direction at least
     if width >= len(rates) or walked.evaluations * (1 - width / len(rates)) <= FIXED_COST:
         return walked

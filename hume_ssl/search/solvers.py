@@ -18,7 +18,7 @@ from hume_ssl.search.descent import descent
 from hume_ssl.search.inner import Inner
 from hume_ssl.search.leaps import Plan, plan, spectrum
 from hume_ssl.search.orthonormal import columns
-from hume_ssl.search.precision import Rows, matmul_dtype
+from hume_ssl.search.precision import matmul_dtype
 from hume_ssl.search.sparsemax import sparsemax
 from hume_ssl.search.subsets import Spaces, Subset, draw
 
@@ -49,7 +49,8 @@ class Solvers:
         """How every descent of the run is walked."""
         s, train = self.settings, self.spaces.train
         sample = self.spaces.judge_rows(train[:: -(-len(train) // SPECTRUM_ITEMS)])
-        return plan(s.inner_steps, s.inner_lr, s.tolerance, *spectrum(sample))
+        values, directions = spectrum(sample)
+        return plan(s.inner_steps, s.inner_lr, s.tolerance, values, directions.to(sample.dtype))
 
     def for_step(self, step: int, generators: Sequence[torch.Generator], start: Tensor | None) -> list[Judged]:
         """The subsets of an outer step. Where `start` is None, `generators`, one a search, draw starts of descent."""
@@ -67,8 +68,7 @@ class Solvers:
             assert start is not None
 
             def solve(y_tr: Tensor, y_te: Tensor) -> Inner:  # gathers when called: one subset in memory at a time
-                x_tr, x_te = (Rows(x, self.dtype) for x in self._judge_rows(subset))
-                return descent(x_tr, x_te, y_tr, y_te, start, self.plan)
+                return descent(*self._judge_rows(subset), y_tr, y_te, start, self.plan, self.dtype)
 
             return Judged(subset, solve)
         return Judged(subset, self._closed_form(subset))

@@ -11,7 +11,6 @@ from hume_ssl.search.engine import outer_gradient
 from hume_ssl.search.inner import Inner, entropy_gradient
 from hume_ssl.search.leaps import every_step
 from hume_ssl.search.orthonormal import columns, initial_basis
-from hume_ssl.search.precision import Rows
 from hume_ssl.search.solvers import Judged
 from hume_ssl.search.sparsemax import sparsemax
 from hume_ssl.search.subsets import Subset
@@ -27,7 +26,7 @@ def ridge_map(x_tr: torch.Tensor, x_te: torch.Tensor, penalty: float) -> Hat:
 
 def walked(x: torch.Tensor, n_tr: int, y_tr: torch.Tensor, y_te: torch.Tensor, start: torch.Tensor, *plan) -> Inner:
     """Descent on the first n_tr rows."""
-    return descent(Rows(x[:n_tr], x.dtype), Rows(x[n_tr:], x.dtype), y_tr, y_te, start, every_step(*plan))
+    return descent(x[:n_tr], x[n_tr:], y_tr, y_te, start, every_step(*plan), x.dtype)
 
 
 def test_entropy_gradient_by_hand() -> None:
