@@ -84,7 +84,7 @@ TURTLE: dict[str, dict[str, int | float | bool | str]] = {
         "schedule": "smooth",
         "entropy_weight": 10.0,
         "inner_steps": 10,
-        "inner_lr": 0.001,
+        "inner_lr": 0.03,
         "subset_size": 2000,
         "random_init": True,
         "centre": True,

@@ -144,7 +144,8 @@ def run_searches(
         if not np.isfinite(result.objective).all():
             raise InputError(
                 f"the objective of {np.count_nonzero(~np.isfinite(result.objective))} searches is not a number: give a "
-                f"smaller search.outer_lr than {config.settings().outer_lr}, or spaces with smaller values"
+                f"smaller search.outer_lr than {config.settings().outer_lr}, a smaller search.inner_lr than "
+                f"{config.settings().inner_lr}, or spaces with smaller values"
             )
         labellings = encoders.pop("labellings")
         train = labellings[:, spaces.train]
@@ -183,7 +184,8 @@ def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
 
 def _turtle(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
     """What runs a batch of TURTLE searches, in all spaces of the run, the labeller first."""
-    from hume_ssl.search.turtle_batch import Turtle, label_rows, search_batch, stored
+    from hume_ssl.search.turtle_batch import search_batch
+    from hume_ssl.search.turtle_spaces import Turtle, label_rows, stored
 
     check_classes(classes, len(spaces.train), None)
     turtle = Turtle(spaces, classes, config.settings())
@@ -231,7 +233,7 @@ def label_items(searches: Searches, spaces: Sequence[NDArray[Any]], device: str 
             f"{len(widths)} of width {', '.join(map(str, widths))}: give those of the run, in its order"
         )
     if searches.bias is not None:
-        from hume_ssl.search.turtle_batch import label_rows
+        from hume_ssl.search.turtle_spaces import label_rows
 
         return label_rows(spaces, searches.weights, searches.bias, device)
     import torch

@@ -19,7 +19,8 @@ from hume_ssl.schema import SearchConfig, SearchSettings
 from hume_ssl.search import Searches, label_items, prepare_spaces, run_searches
 from hume_ssl.search.subsets import Spaces
 from hume_ssl.search.turtle import weights_of
-from hume_ssl.search.turtle_batch import OBJECTIVE, Turtle, objective, search_batch
+from hume_ssl.search.turtle_batch import objective, search_batch
+from hume_ssl.search.turtle_spaces import OBJECTIVE, Turtle
 
 N, D, K, SEEDS = 40, (7, 5), 3, [3, 4, 5]
 COLD = {"iterations": 12, "outer_lr": 0.02, "inner_lr": 0.05, "subset_size": 24, "entropy_weight": 3.0}
@@ -213,7 +214,7 @@ def test_blobs_are_found_by_the_best_search() -> None:
 
 def test_a_search_that_diverges_says_so() -> None:
     with pytest.raises(InputError, match="not a number"):
-        run({**RUN, "outer_lr": 1e30, "iterations": 5})
+        run({**RUN, "inner_lr": 1e37, "iterations": 5})
 
 
 def test_the_closed_form_is_refused() -> None:
