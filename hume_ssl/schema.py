@@ -62,8 +62,9 @@ PRESETS: dict[str, dict[str, int | float | bool | str]] = {
     },
 }
 
-# What they say instead where the objective is "turtle". No part in it have: `temperature`, `final_temperature`,
-# `ridge`, `scale`, `subsets` and `train_fraction`.
+# What they say instead where the objective is "turtle". `subset_size` is then the size of a batch, `random_init` at
+# false the warm start, and `centre` brings every space to mean 0 and mean square 1. `temperature`,
+# `final_temperature`, `ridge`, `scale`, `subsets` and `train_fraction` have no part in it.
 TURTLE: dict[str, dict[str, int | float | bool | str]] = {
     # The published settings of all 26 data sets (Gadetsky, Jiang & Brbic, 2024, and its code), spaces as given.
     "paper": {
