@@ -107,7 +107,10 @@ def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
 
 
 def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]:
-    """The labeller and the judges, memory-mapped from the run folder, made first where they are not there yet."""
+    """The labeller and the judges, memory-mapped from the run folder, made first where they are not there yet.
+
+    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
+    """
     from hume_ssl.spaces.embed import describe
 
     record = {}
@@ -120,8 +123,8 @@ def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]
             with track(len(inputs.items), f"{source.name} ({source.text})", show=show) as progress:
                 _write_space(run.space(source.name), inputs, source, progress)
         run.write_json(run.spaces_json, record)
-    labeller, *judges = [run.read_npy(run.space(source.name)) for source in inputs.sources]
-    return labeller, judges or [labeller]
+    spaces = [run.read_npy(run.space(source.name)) for source in inputs.sources]
+    return spaces[0], spaces[1 if inputs.sources[0].name == "labeller" else 0 :] or spaces
 
 
 def _write_space(path: Path, inputs: Inputs, source: Any, progress: Any) -> None:
@@ -171,15 +174,16 @@ def _facts(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _plan(inputs: Inputs) -> str:
     search = inputs.recipe.search
+    how = search.preset if search.objective == "hume" else f"{search.objective}, {search.preset}"
     spaces = ", ".join(f"{source.name} {source.text}" for source in inputs.sources)
     return (
-        f"{search.searches} searches ({search.preset}) for {inputs.classes} classes in {int(inputs.train.sum())} train "
+        f"{search.searches} searches ({how}) for {inputs.classes} classes in {int(inputs.train.sum())} train "
         f"and {int((~inputs.train).sum())} test items; {spaces}; device {inputs.device}"
     )
 
 
 def _warnings(inputs: Inputs) -> list[str]:
-    if len(inputs.sources) > 1:
+    if len(inputs.sources) > 1 or inputs.recipe.search.objective == "turtle":
         return []
     return [
         f"{inputs.sources[0].text} serves as labeller and as judge: two different spaces find better classes; "
