@@ -12,7 +12,7 @@ from hume_ssl.search.inner import Inner
 from hume_ssl.search.leaps import Plan
 from hume_ssl.search.precision import Rows
 
-KEPT_BYTES = 2 << 30  # class probabilities kept on the way forward, where they fit; else made again on the way back
+KEPT_BYTES = 1 << 30  # class probabilities kept on the way forward, where they fit; else made again on the way back
 
 
 def descent(
@@ -39,7 +39,8 @@ def descent(
     walk = _Walk(x_tr, y_tr, x_tr @ begin, plan, products)
     for m in plan.leaps:
         walk.forward(m, step)
-    log_p = (x_te @ (begin + walk.moved(step))).view(n_te, k, r).log_softmax(1)
+    end = begin - step * (x_tr.T @ walk.drift)
+    log_p = (x_te @ end).view(n_te, k, r).log_softmax(1)
     adjoint = x_te.T @ ((log_p.exp() - y_te).view(n_te, k * r) / n_te)
     train = walk.backward(x_tr @ adjoint, step)
     return Inner(-(y_te * log_p).sum(1).mean(0), train.view(n_tr, k, r), -log_p / n_te)
@@ -48,17 +49,18 @@ def descent(
 class _Walk:
     """The way forward and back of one descent, as moves away from where either begins.
 
-    Scores X theta_0 and X A_T come from outside, exact, and only what the moves add to them is made in the products'
-    format and in the directions that the plan walks: small moves have small errors.
+    Scores X theta_0 and X A_T come from outside, exact, and the end is made from the residuals added up; only what the
+    moves in between add to the scores is made in the products' format and in the directions that the plan walks: small
+    moves have small errors.
     """
 
     def __init__(self, x: Tensor, y: Tensor, scores: Tensor, plan: Plan, products: torch.dtype) -> None:
         self.x, self.plan = x, plan
         self.rows = Rows(x if plan.leading is None else x @ plan.leading, products)
-        self.y, self.begun = y.to(products), scores.to(products)  # (n, k, r), (n, k * r)
+        self.y, self.begun, self.products = y, scores, products  # (n, k, r), (n, k * r)
         self.move: Tensor | None = None  # (l, k * r) of theta
-        self.drift = torch.zeros_like(scores) if plan.leading is not None else None
-        self.keeps = plan.evaluations * self.y.numel() * self.y.element_size() <= KEPT_BYTES
+        self.drift = torch.zeros_like(scores)  # (n, k * r) sum of all steps' residuals P - Y: theta moves by X^T drift
+        self.keeps = plan.evaluations * y.numel() * products.itemsize <= KEPT_BYTES
         self.kept: list[Tensor | None] = []  # probabilities, or the move they come from
 
     def forward(self, m: int, step: float) -> None:
@@ -68,18 +70,9 @@ class _Walk:
             middle = _sum(middle, -(m - 1) / 2 * step * self._gradient(middle, 0))
         self.move = _sum(self.move, -m * step * self._gradient(middle, m))
 
-    def moved(self, step: float) -> Tensor:
-        """(d, k * r) by which theta has moved."""
-        assert self.move is not None
-        leading = self.plan.leading
-        if leading is None or self.drift is None:
-            return self.move
-        rest = self.x.T @ self.drift.to(self.x.dtype)
-        return leading @ self.move - step * (rest - leading @ (leading.T @ rest))
-
     def backward(self, scores: Tensor, step: float) -> Tensor:
         """(n_tr, k * r) derivative by the labels, from X A_T with A_T the one by the end of the descent."""
-        ended = scores.to(self.y.dtype)
+        ended = scores.to(self.products)
         move: Tensor | None = None  # (l, k * r) of the adjoint
         total: Tensor | None = None
         for m in reversed(self.plan.leaps):
@@ -97,33 +90,32 @@ class _Walk:
         return by_labels.mul_(step)
 
     def _gradient(self, move: Tensor | None, weight: int) -> Tensor:
-        """X^T (P - Y) after a move (l, k * r); its residual is to count `weight` times in the drift of the rest."""
+        """X^T (P - Y) after a move (l, k * r); the residual counts `weight` times in the drift."""
         p = self._probabilities(move)
-        self.kept.append(p if self.keeps else move)
+        self.kept.append(p.to(self.products) if self.keeps else move)
         residual = (p - self.y).view(self.begun.shape)
-        if self.drift is not None and weight:
+        if weight:
             self.drift.add_(residual, alpha=weight)
         return self.rows.sums(residual, self.x.dtype)
 
     def _curvature(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
         """X^T (P*V - P*rowsum(P*V)) with V = X move + scores, at the last place not yet gone back to."""
         last = self.kept.pop()
-        p = last if self.keeps and last is not None else self._probabilities(last)
-        pv = p * self._added(move, scores).view(p.shape)
+        p = last if self.keeps and last is not None else self._probabilities(last).to(self.products)
+        if move is None:
+            assert scores is not None  # a walk back begins with the scores of its end
+            v = scores
+        else:
+            v = self.rows.scores(move)
+            v = v if scores is None else v.add_(scores)
+        pv = p * v.view(p.shape)
         change = torch.addcmul(pv, p, pv.sum(1, keepdim=True), value=-1)
         return self.rows.sums(change.view(len(p), -1), self.x.dtype)
 
     def _probabilities(self, move: Tensor | None) -> Tensor:
         """softmax over classes of the scores after a move: (n, k, r)."""
-        return self._added(move, self.begun).view(self.y.shape).softmax(1)
-
-    def _added(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
-        """X move + scores, (n, k * r); None is 0."""
-        if move is None:
-            assert scores is not None
-            return scores
-        added = self.rows.scores(move)
-        return added if scores is None else added.add_(scores)
+        scores = self.begun if move is None else self.begun + self.rows.scores(move)
+        return scores.view(self.y.shape).softmax(1)
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:
