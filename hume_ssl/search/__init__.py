@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     import torch
 
     from hume_ssl.progress import Progress
+    from hume_ssl.search.solvers import Solvers
     from hume_ssl.search.subsets import Spaces
 
-__all__ = ["Searches", "assign_labels", "best_search", "check_classes", "prepare_spaces", "run_searches", "steps_to_do"]
+__all__ = [
+    "Searches",
+    "assign_labels",
+    "best_search",
+    "check_classes",
+    "prepare_spaces",
+    "run_batch",
+    "run_searches",
+    "steps_to_do",
+]
 
 COLUMNS = 160  # k * r columns of one product that two cores are busy with
 CHUNK = 65_536  # rows in one pass over all items
@@ -91,6 +101,7 @@ def run_searches(
     done: Searches | None = None,
     keep: Callable[[Searches], None] | None = None,
     progress: Progress | None = None,
+    spread: Callable[[Callable[[int], Searches], Sequence[int]], Iterable[Searches]] = map,
 ) -> Searches:
     """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
@@ -103,44 +114,57 @@ def run_searches(
         done: searches of an earlier call with the same spaces and settings; whole batches of them are not run again.
         keep: called after each batch with all searches finished so far.
         progress: advanced by one an outer step; `steps_to_do` is the total.
+        spread: `map` over batches by their first search, in order; another may let other processes run some of them
+            (`run_batch`), which changes nothing in the result.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
-    from hume_ssl.search.engine import search_batch
-    from hume_ssl.search.score import generalization_scores
     from hume_ssl.search.solvers import Solvers
 
     check_classes(classes, len(spaces.train), spaces.d1)
     size, solvers = batch_size(classes, config), Solvers(spaces, classes, config.settings())
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
-    for start in range(whole, config.searches, size):
-        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(size)]
-        result = search_batch(solvers, seeds, progress)
-        if not np.isfinite(result.objective).all():
+    starts = range(whole, config.searches, size)
+
+    def one(start: int) -> Searches:
+        return run_batch(solvers, config, start, progress)
+
+    for start, batch in zip(starts, spread(one, starts), strict=True):
+        if not np.isfinite(batch.objective).all():
             raise InputError(
-                f"the objective of {np.count_nonzero(~np.isfinite(result.objective))} searches is not a number: give a "
+                f"the objective of {np.count_nonzero(~np.isfinite(batch.objective))} searches is not a number: give a "
                 f"smaller search.outer_lr than {config.settings().outer_lr}, or spaces with smaller values"
             )
-        weights = result.weights.mT.cpu().numpy()
-        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
-        train = labellings[:, spaces.train]
-        batch = Searches(
-            seeds=seeds,
-            labellings=labellings,
-            objective=result.objective,
-            generalization_score=generalization_scores(spaces, train, classes),
-            classes_found=[len(np.unique(row)) for row in train],
-            iterations=result.iterations,
-            stop_reasons=result.stop_reasons,
-            weights=np.ascontiguousarray(weights, dtype=np.float32),
-            centre=spaces.centre,
-        ).first(config.searches - start)
-        found = batch if found is None else found.joined(batch)
+        wanted = batch.first(config.searches - start)
+        found = wanted if found is None else found.joined(wanted)
         if keep is not None:
             keep(found)
     assert found is not None  # searches >= 1
     return found.first(config.searches)
+
+
+def run_batch(solvers: Solvers, config: SearchConfig, start: int, progress: Progress | None = None) -> Searches:
+    """The whole batch of searches that begins with search `start`; what it finds follows from that number alone."""
+    from hume_ssl.search.engine import search_batch
+    from hume_ssl.search.score import generalization_scores
+
+    spaces, classes = solvers.spaces, solvers.classes
+    seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
+    result = search_batch(solvers, seeds, progress)
+    labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
+    train = labellings[:, spaces.train]
+    return Searches(
+        seeds=seeds,
+        labellings=labellings,
+        objective=result.objective,
+        generalization_score=generalization_scores(spaces, train, classes),
+        classes_found=[len(np.unique(row)) for row in train],
+        iterations=result.iterations,
+        stop_reasons=result.stop_reasons,
+        weights=np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32),
+        centre=spaces.centre,
+    )
 
 
 def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:
