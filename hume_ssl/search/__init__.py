@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from hume_ssl.progress import Progress
+    from hume_ssl.search.midway import Midway
     from hume_ssl.search.solvers import Solvers
     from hume_ssl.search.subsets import Spaces
 
@@ -102,6 +103,7 @@ def run_searches(
     keep: Callable[[Searches], None] | None = None,
     progress: Progress | None = None,
     spread: Callable[[Callable[[int], Searches], Sequence[int]], Iterable[Searches]] = map,
+    midway: Callable[[int], Midway] | None = None,
 ) -> Searches:
     """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
@@ -116,6 +118,7 @@ def run_searches(
         progress: advanced by one an outer step; `steps_to_do` is the total.
         spread: `map` over batches by their first search, in order; another may let other processes run some of them
             (`run_batch`), which changes nothing in the result.
+        midway: keeps the state of the batch that begins with a search, should it be killed.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
@@ -128,7 +131,7 @@ def run_searches(
     starts = range(whole, config.searches, size)
 
     def one(start: int) -> Searches:
-        return run_batch(solvers, config, start, progress)
+        return run_batch(solvers, config, start, progress, midway(start) if midway is not None else None)
 
     for start, batch in zip(starts, spread(one, starts), strict=True):
         if not np.isfinite(batch.objective).all():
@@ -144,14 +147,20 @@ def run_searches(
     return found.first(config.searches)
 
 
-def run_batch(solvers: Solvers, config: SearchConfig, start: int, progress: Progress | None = None) -> Searches:
+def run_batch(
+    solvers: Solvers,
+    config: SearchConfig,
+    start: int,
+    progress: Progress | None = None,
+    midway: Midway | None = None,
+) -> Searches:
     """The whole batch of searches that begins with search `start`; what it finds follows from that number alone."""
     from hume_ssl.search.engine import search_batch
     from hume_ssl.search.score import generalization_scores
 
     spaces, classes = solvers.spaces, solvers.classes
     seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
-    result = search_batch(solvers, seeds, progress)
+    result = search_batch(solvers, seeds, progress, midway=midway)
     labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
     train = labellings[:, spaces.train]
     return Searches(

@@ -15,6 +15,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
 from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches
+from hume_ssl.search.midway import Midway
 from hume_ssl.stages.inputs import Inputs
 from hume_ssl.stages.table import DISCOVER
 
@@ -48,8 +49,21 @@ def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
 
 
 def keep_searches(run: RunFolder, found: Searches) -> None:
-    """Write the finished searches, so that a killed run goes on after its last whole batch."""
+    """Write the finished searches, so that a killed run goes on after its last whole batch, and in the next one."""
     run.write_safetensors(run.search_checkpoint, *packed(found))
+
+
+def batch_in_hand(run: RunFolder, start: int) -> Midway:
+    """Where the run folder keeps the state of the batch that begins with search `start`."""
+    path = run.batch_checkpoint(start)
+    kept = run.read_safetensors(path) if path.is_file() else None
+    return Midway(kept, lambda tensors, facts: run.write_safetensors(path, tensors, facts))
+
+
+def forget_checkpoints(run: RunFolder) -> None:
+    """Remove what only an unfinished run needs."""
+    for path in run.searches.glob("checkpoint*.safetensors"):
+        path.unlink(missing_ok=True)
 
 
 def packed(found: Searches) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -18,7 +18,14 @@ from hume_ssl.files import atomic_path
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
-from hume_ssl.stages.artefacts import keep_searches, mark_stale, searches_so_far, write_discovery
+from hume_ssl.stages.artefacts import (
+    batch_in_hand,
+    forget_checkpoints,
+    keep_searches,
+    mark_stale,
+    searches_so_far,
+    write_discovery,
+)
 from hume_ssl.stages.inputs import Inputs, make_space, prepare
 from hume_ssl.stages.ranks import Ranks
 from hume_ssl.stages.table import DISCOVER, run_flag, stored_spaces
@@ -92,7 +99,7 @@ def discover(
     stale = mark_stale(run)
     facts = _summary(inputs, discovery)
     run.finish_stage(DISCOVER, artefacts, time.monotonic() - began, searches=len(found), **facts)
-    run.search_checkpoint.unlink(missing_ok=True)
+    forget_checkpoints(run)
     run.log(f"finished discover: {facts}")
     _tell(run, say, facts, len(found), inputs, stale)
     return {"run": str(run.path), **_facts(run.stage(DISCOVER))}
@@ -151,6 +158,7 @@ def _search(
             keep=lambda found: keep_searches(run, found),
             progress=ranks,
             spread=ranks.spread,
+            midway=lambda start: batch_in_hand(run, start),
         )
 
 

@@ -1,7 +1,8 @@
 """The searches of a run spread over the processes that torchrun started: what the first asks, what the others do.
 
 Batches go in rounds, one a process, in the order of their seeds; a batch follows from the run folder and its first
-search alone, so that it is the same wherever it runs. All processes read the run folder; the first alone writes it.
+search alone, so that it is the same wherever it runs. All processes read the run folder; the first alone writes it,
+but for the state of a batch in hand, which belongs to the process that runs it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def _batches(path: str, device: str) -> Callable[[int], Searches]:
     """Runs the batch that begins with a search, as the run folder's recipe and spaces have it."""
     from hume_ssl.search import prepare_spaces, run_batch
     from hume_ssl.search.solvers import Solvers
+    from hume_ssl.stages.artefacts import batch_in_hand
     from hume_ssl.stages.table import stored_recipe, stored_spaces
 
     run = RunFolder(Path(path))
@@ -72,4 +74,4 @@ def _batches(path: str, device: str) -> Callable[[int], Searches]:
     spaces = prepare_spaces(labeller, judges, train, recipe.search, distributed.local_device(device))
     assert recipe.data.classes is not None  # a resolved recipe
     solvers = Solvers(spaces, recipe.data.classes, recipe.search.settings())
-    return lambda start: run_batch(solvers, recipe.search, start)
+    return lambda start: run_batch(solvers, recipe.search, start, midway=batch_in_hand(run, start))
