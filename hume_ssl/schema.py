@@ -38,6 +38,8 @@ PRESETS: dict[str, dict[str, int | float | bool | str]] = {
         "centre": False,
         "early_stop": True,
         "batch": 0,
+        "precision": "auto",
+        "tolerance": 0.01,
     },
     # The closed form: ridge regression inside, its scores scaled into the cross-entropy, and labels that start soft
     # and harden smoothly. `inner_steps`, `inner_lr` and `random_init` have no part in it.
@@ -59,6 +61,8 @@ PRESETS: dict[str, dict[str, int | float | bool | str]] = {
         "centre": True,
         "early_stop": True,
         "batch": 0,
+        "precision": "auto",
+        "tolerance": 0.0,
     },
 }
 
@@ -133,6 +137,8 @@ class SearchConfig(Table):
     centre: bool | None = None  # subtract the labeller's mean row before its rows are scaled to unit norm
     early_stop: bool | None = None  # end a search when its labels have not changed for 50 steps
     batch: int | None = Field(None, ge=0)  # searches side by side; 0: from the number of classes
+    precision: Literal["auto", "float32", "bfloat16"] | None = None  # of large products; auto: bfloat16 if in hardware
+    tolerance: float | None = Field(None, ge=0, lt=1)  # relative error descent may make to save steps; 0: every step
 
     def resolved(self) -> SearchConfig:
         """The same search with every open key filled from its preset."""
@@ -168,6 +174,8 @@ class SearchSettings(BaseModel):
     centre: bool
     early_stop: bool
     batch: int
+    precision: Literal["auto", "float32", "bfloat16"]
+    tolerance: float
 
 
 class ConsensusConfig(Table):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,13 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hume_ssl.schema import SearchSettings
-from hume_ssl.search.inner import Inner, descent, ridge, ridge_map
+from hume_ssl.search.closed_form import FactoredMap, Hat, ridge, ridge_factor, ridge_inverse
+from hume_ssl.search.descent import descent
+from hume_ssl.search.inner import Inner
+from hume_ssl.search.leaps import Plan, plan, spectrum
 from hume_ssl.search.orthonormal import columns
+from hume_ssl.search.precision import Rows, matmul_dtype
 from hume_ssl.search.sparsemax import sparsemax
 from hume_ssl.search.subsets import Spaces, Subset, draw
 
 POOL = 20  # subsets the closed form is solved for in advance; each outer step takes the next few of them
 OBJECTIVE_SUBSETS = 20  # subsets, fixed by the run, over which the objective of every search is measured
+HAT_ENTRIES = 10_000_000  # of a subset's map from labels to scores that is kept as one matrix
+SPECTRUM_ITEMS = 10_000  # train items whose judge rows say how far a descent's steps may leap
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,15 @@ class Solvers:
 
     def __init__(self, spaces: Spaces, classes: int, settings: SearchSettings) -> None:
         self.spaces, self.classes, self.settings = spaces, classes, settings
+        self.dtype = matmul_dtype(settings.precision, spaces.device, spaces.dtype)  # of the large products
         self.pool: dict[tuple[str, int], Judged] = {}
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How every descent of the run is walked."""
+        s, train = self.settings, self.spaces.train
+        sample = self.spaces.judge_rows(train[:: -(-len(train) // SPECTRUM_ITEMS)])
+        return plan(s.inner_steps, s.inner_lr, s.tolerance, *spectrum(sample))
 
     def for_step(self, step: int, generators: Sequence[torch.Generator], start: Tensor | None) -> list[Judged]:
         """The subsets of an outer step. Where `start` is None, `generators`, one a search, draw starts of descent."""
@@ -52,11 +67,11 @@ class Solvers:
             assert start is not None
 
             def solve(y_tr: Tensor, y_te: Tensor) -> Inner:  # gathers when called: one subset in memory at a time
-                return descent(*self._judge_rows(subset), y_tr, y_te, start, s.inner_steps, s.inner_lr)
+                x_tr, x_te = (Rows(x, self.dtype) for x in self._judge_rows(subset))
+                return descent(x_tr, x_te, y_tr, y_te, start, self.plan)
 
             return Judged(subset, solve)
-        hat = ridge_map(*self._judge_rows(subset), s.ridge)
-        return Judged(subset, lambda y_tr, y_te: ridge(hat, y_tr, y_te, s.scale))
+        return Judged(subset, self._closed_form(subset))
 
     def random_starts(self, generators: Sequence[torch.Generator]) -> Tensor:
         """(d2 + 1, k, r) weights and bias as torch's Linear draws them, uniform within 1/sqrt(d2)."""
@@ -77,6 +92,22 @@ class Solvers:
         if (stream, number) not in self.pool:
             self.pool[stream, number] = self.judged(stream, number, None)
         return self.pool[stream, number]
+
+    def _closed_form(self, subset: Subset) -> Callable[[Tensor, Tensor], Inner]:
+        """The subset solved: as one matrix from labels to scores or, where that is large, as a factor of its Gram
+        matrix and rows gathered when needed."""
+        x_tr, x_te = self._judge_rows(subset)
+        scale = self.settings.scale
+        factor = ridge_factor(x_tr, self.settings.ridge)
+        if len(x_tr) * len(x_te) <= HAT_ENTRIES:
+            hat = Hat(x_tr, x_te, factor, self.dtype)
+            return lambda y_tr, y_te: ridge(hat, y_tr, y_te, scale)
+        inverse = ridge_inverse(x_tr, factor)
+
+        def solve(y_tr: Tensor, y_te: Tensor) -> Inner:
+            return ridge(FactoredMap(*self._judge_rows(subset), inverse), y_tr, y_te, scale)
+
+        return solve
 
     def _judge_rows(self, subset: Subset) -> tuple[Tensor, Tensor]:
         train = self.spaces.train

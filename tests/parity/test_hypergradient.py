@@ -35,7 +35,9 @@ def case(options: dict[str, object], centre: bool = False) -> Solvers:
     train = np.setdiff1d(np.arange(N + 6), [0, 5, 11, 17, 30, 35])
     middle = labeller[train].mean(0).astype(np.float32) if centre else None
     spaces = Spaces(labeller, [judge[:, :2], judge[:, 2:]], train, middle, dtype=torch.float64)
-    settings = SearchConfig(preset="paper", seed=7, centre=centre, **{"subsets": 2, **options}).settings()
+    settings = SearchConfig(
+        preset="paper", seed=7, centre=centre, tolerance=0.0, **{"subsets": 2, **options}
+    ).settings()
     return Solvers(spaces, K, settings)
 
 
@@ -194,9 +196,9 @@ def reference_search(solvers: Solvers, basis: Tensor, i: int) -> Tensor:
     ids=["descent-all-items", "descent-fixed-start", "closed-form"],
 )
 def test_whole_searches_find_the_labels_of_the_autograd_loop(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 steps of the published schedule, its milestones at 10 and 20: at least 99.9 % of labels equal."""
-    monkeypatch.setattr(engine, "PUBLISHED_MILESTONES", (10, 20))
-    solvers = case({**options, "iterations": 30, "outer_lr": 0.05, "early_stop": False})
+    """50 steps of the published schedule, its milestones at 20 and 40: at least 99.9 % of labels equal."""
+    monkeypatch.setattr(engine, "PUBLISHED_MILESTONES", (20, 40))
+    solvers = case({**options, "iterations": 50, "outer_lr": 0.05, "early_stop": False})
     found = engine.search_batch(solvers, SEEDS)
     basis = initial_basis(D1, K, SEEDS, torch.float64)
     rows = solvers.spaces.whole_labeller
