@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
     from hume_ssl.progress import Progress
     from hume_ssl.search.midway import Midway
-    from hume_ssl.search.solvers import Solvers
     from hume_ssl.search.subsets import Spaces
 
 __all__ = [
     "Searches",
     "assign_labels",
+    "batch_runner",
     "best_search",
     "check_classes",
     "prepare_spaces",
-    "run_batch",
     "run_searches",
     "steps_to_do",
 ]
@@ -117,21 +116,18 @@ def run_searches(
         keep: called after each batch with all searches finished so far.
         progress: advanced by one an outer step; `steps_to_do` is the total.
         spread: `map` over batches by their first search, in order; another may let other processes run some of them
-            (`run_batch`), which changes nothing in the result.
+            (`batch_runner`), which changes nothing in the result.
         midway: keeps the state of the batch that begins with a search, should it be killed.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
-    from hume_ssl.search.solvers import Solvers
-
-    check_classes(classes, len(spaces.train), spaces.d1)
-    size, solvers = batch_size(classes, config), Solvers(spaces, classes, config.settings())
+    size, run = batch_size(classes, config), batch_runner(spaces, classes, config)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     starts = range(whole, config.searches, size)
 
     def one(start: int) -> Searches:
-        return run_batch(solvers, config, start, progress, midway(start) if midway is not None else None)
+        return run(start, progress, midway(start) if midway is not None else None)
 
     for start, batch in zip(starts, spread(one, starts), strict=True):
         if not np.isfinite(batch.objective).all():
@@ -147,33 +143,38 @@ def run_searches(
     return found.first(config.searches)
 
 
-def run_batch(
-    solvers: Solvers,
-    config: SearchConfig,
-    start: int,
-    progress: Progress | None = None,
-    midway: Midway | None = None,
-) -> Searches:
-    """The whole batch of searches that begins with search `start`; what it finds follows from that number alone."""
+def batch_runner(
+    spaces: Spaces, classes: int, config: SearchConfig
+) -> Callable[[int, Progress | None, Midway | None], Searches]:
+    """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
+
+    Raises InputError as `run_searches` does.
+    """
     from hume_ssl.search.engine import search_batch
     from hume_ssl.search.score import generalization_scores
+    from hume_ssl.search.solvers import Solvers
 
-    spaces, classes = solvers.spaces, solvers.classes
-    seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
-    result = search_batch(solvers, seeds, progress, midway=midway)
-    labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
-    train = labellings[:, spaces.train]
-    return Searches(
-        seeds=seeds,
-        labellings=labellings,
-        objective=result.objective,
-        generalization_score=generalization_scores(spaces, train, classes),
-        classes_found=[len(np.unique(row)) for row in train],
-        iterations=result.iterations,
-        stop_reasons=result.stop_reasons,
-        weights=np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32),
-        centre=spaces.centre,
-    )
+    check_classes(classes, len(spaces.train), spaces.d1)
+    solvers = Solvers(spaces, classes, config.settings())
+
+    def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
+        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
+        result = search_batch(solvers, seeds, progress, midway=midway)
+        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
+        train = labellings[:, spaces.train]
+        return Searches(
+            seeds=seeds,
+            labellings=labellings,
+            objective=result.objective,
+            generalization_score=generalization_scores(spaces, train, classes),
+            classes_found=[len(np.unique(row)) for row in train],
+            iterations=result.iterations,
+            stop_reasons=result.stop_reasons,
+            weights=np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32),
+            centre=spaces.centre,
+        )
+
+    return run
 
 
 def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:

@@ -62,8 +62,7 @@ def follow() -> NoReturn:
 @lru_cache(maxsize=1)
 def _batches(path: str, device: str) -> Callable[[int], Searches]:
     """Runs the batch that begins with a search, as the run folder's recipe and spaces have it."""
-    from hume_ssl.search import prepare_spaces, run_batch
-    from hume_ssl.search.solvers import Solvers
+    from hume_ssl.search import batch_runner, prepare_spaces
     from hume_ssl.stages.artefacts import batch_in_hand
     from hume_ssl.stages.table import stored_recipe, stored_spaces
 
@@ -73,5 +72,5 @@ def _batches(path: str, device: str) -> Callable[[int], Searches]:
     train = (run.read_csv(run.items_csv)["split"] == "train").to_numpy(dtype=bool)
     spaces = prepare_spaces(labeller, judges, train, recipe.search, distributed.local_device(device))
     assert recipe.data.classes is not None  # a resolved recipe
-    solvers = Solvers(spaces, recipe.data.classes, recipe.search.settings())
-    return lambda start: run_batch(solvers, recipe.search, start, midway=batch_in_hand(run, start))
+    run_batch = batch_runner(spaces, recipe.data.classes, recipe.search)
+    return lambda start: run_batch(start, None, batch_in_hand(run, start))

@@ -85,7 +85,7 @@ def measure(folder: Path, preset: str, n: int, r: int, inner_steps: int, steps: 
 
     from hume_ssl.config import load_recipe
     from hume_ssl.schema import SearchConfig
-    from hume_ssl.search import prepare_spaces, run_batch
+    from hume_ssl.search import batch_runner, prepare_spaces
     from hume_ssl.search.engine import search_batch
     from hume_ssl.search.solvers import Solvers
 
@@ -110,7 +110,7 @@ def measure(folder: Path, preset: str, n: int, r: int, inner_steps: int, steps: 
             search_batch(Solvers(spaces, CLASSES, config.settings()), list(range(r)), log=log)
     else:
         config = config.model_copy(update={"iterations": 2})
-        run_batch(Solvers(spaces, CLASSES, config.settings()), config, 0)
+        batch_runner(spaces, CLASSES, config)(0, None, None)
     ended = time.monotonic()
     peak.ended.set()
     peak.join()
