@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
 from hume_ssl.consensus import Picked, find_consensus, neighbour_agreement, pick, reliable_items
 from hume_ssl.errors import InputError
-from hume_ssl.search import Searches, assign_labels, best_search, prepare_spaces, run_searches
+from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
 from hume_ssl.train import train_fixmatch
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def discover(
     Args:
         images: (n, h, w[, c]) uint8, or what `--images` takes; not needed where spaces are given.
         classes: k.
-        labeller: (n, d1) floats, scaled to unit norm here; None: the first encoder makes it.
+        labeller: (n, d1) floats, scaled to unit norm here; None: the first encoder makes it. Under
+            settings={"search.objective": "turtle"} it is a space like the judges, read as it is, and where judges are
+            given and neither a labeller nor encoders, there is none.
         judges: (n, d2) floats each; those that the other encoders make come after them.
         encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
         train: (n,) True for items to learn from; None: all.
@@ -82,9 +84,12 @@ def discover(
     keys = {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
     keys |= {"consensus.neighbours": neighbours, **(settings or {})}
     recipe = override(DiscoverRecipe(name="api"), keys)
-    made = list(_make_spaces(images, encoders, labeller is None, not judges, train, device))
-    first = made.pop(0) if labeller is None else _load(labeller, "labeller")
-    others = [*(_load(judge, "judge") for judge in judges), *made] or [first]
+    needed = labeller is None and not (recipe.search.objective == "turtle" and len(judges) > 0)
+    made = list(_make_spaces(images, encoders, needed, not judges, train, device))
+    given = [_load(labeller, "labeller")] if labeller is not None else made[:1]
+    made = made if labeller is not None else made[1:]
+    others = [*(_load(judge, "judge") for judge in judges), *made] or given
+    first = given[0] if given else others[0]  # without a labeller the first judge stands for it
     lengths = {len(space) for space in [first, *others]}
     if len(lengths) > 1:
         raise InputError(f"the spaces have {' and '.join(map(str, sorted(lengths)))} rows: they must hold equal items")
@@ -146,7 +151,7 @@ def evaluate(
         truth: (n,) true classes 0, 1, ...; -1 = unknown.
         selection: from `select`.
         predictions: (n,) classes a trained classifier gives, in the consensus's ids.
-        spaces: the labeller and then the judges, for the baselines; none: no baselines.
+        spaces: the labeller, if there is one, and then the judges, for the baselines; none: no baselines.
     """
     from hume_ssl import evaluation, metrics
 
@@ -180,19 +185,20 @@ def evaluate(
     return figures
 
 
-def assign(found: Discovery, labeller: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Classes of new items by the task encoders of a discovery, and the share of searches that agree.
 
-    `labeller` is (m, d1), from the encoder that made the discovery's labeller space.
+    `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
+    spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
     """
-    import torch
-
     from hume_ssl.metrics import match_classes
 
+    spaces = [labeller] if isinstance(labeller, np.ndarray) else list(labeller)
+    if len({len(space) for space in spaces}) > 1:
+        raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
     searches, k = found.searches, found.classes
-    weights = torch.from_numpy(searches.weights).mT.contiguous()
-    labellings = assign_labels(labeller, weights, searches.centre)
-    votes = np.zeros((len(labeller), k), dtype=np.int64)
+    labellings = label_items(searches, spaces)
+    votes = np.zeros((labellings.shape[1], k), dtype=np.int64)
     aligned = np.empty(labellings.shape, dtype=np.int64)
     for search, labelling in enumerate(labellings):
         known = searches.labellings[search][found.train]

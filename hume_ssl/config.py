@@ -26,6 +26,7 @@ from hume_ssl.schema import (
     SearchConfig,
     SpacesConfig,
     TrainRecipe,
+    preset_values,
 )
 from hume_ssl.train_config import TrainConfig
 
@@ -106,9 +107,9 @@ def override(recipe: R, sets: Mapping[str, object]) -> R:
     """A copy of `recipe` with dotted keys replaced, as in `{"search.searches": 8, "data.split": "0.2"}`.
 
     A text is read as a TOML value if the key takes that, else as it stands; None means that a flag was not given.
-    Where `search.preset` is set, keys that only repeat the old preset's values make way for the new one's, so that
-    `--preset` also works on a resolved recipe. Raises InputError: unknown key (nearest valid one offered), or a
-    value of the wrong type (value and expected type).
+    Where `search.preset` or `search.objective` is set, keys that only repeat the old preset's values make way for the
+    new one's, so that `--preset` also works on a resolved recipe. Raises InputError: unknown key (nearest valid one
+    offered), or a value of the wrong type (value and expected type).
     """
     model = type(recipe)
     table = recipe.model_dump()
@@ -116,8 +117,8 @@ def override(recipe: R, sets: Mapping[str, object]) -> R:
     for key in given:
         if key not in _keys(model):
             raise InputError(f"unknown key {key!r}: {nearest(key, _keys(model))}")
-    if "search.preset" in given:
-        old = PRESETS[table["search"]["preset"]]
+    if given.keys() & {"search.preset", "search.objective"}:
+        old = preset_values(table["search"]["preset"], table["search"]["objective"])
         table["search"].update({key: None for key, value in old.items() if table["search"][key] == value})
     for key, value in given.items():
         room, leaf = _leaf(table, key)

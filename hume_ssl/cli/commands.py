@@ -30,7 +30,7 @@ from hume_ssl.run import RunFolder
 def discover(
     recipe: Annotated[str | None, typer.Option(help="A name from `recipes ls`, or a TOML file.")] = None,
     images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
-    labeller: Annotated[str | None, typer.Option(help="Labeller space: .npy, (n, d1) floats.")] = None,
+    labeller: Annotated[str | None, typer.Option(help="Labeller space: .npy, (n, d1); turtle needs none.")] = None,
     judge: Annotated[list[str] | None, typer.Option(help="Judge space: .npy, (n, d2) floats; repeat for more.")] = None,
     encoder: Annotated[
         list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]: first the labeller, then the judge.")
@@ -54,7 +54,7 @@ def discover(
 
     say = sayer(as_json, dry_run)
     pairs = parse_sets(sets, "search")
-    given = bool(images or labeller or judge or pairs.keys() & {"data.images", "data.labeller"})
+    given = bool(images or labeller or judge or pairs.keys() & {"data.images", "data.labeller", "data.judges"})
     if recipe is None and not given:
         say("no recipe, images or spaces given: running the recipe digits (scikit-learn's 1,797 handwritten digits)")
     chosen: DiscoverRecipe = load_recipe(recipe or ("images" if given else "digits"), "discover")

@@ -1,4 +1,5 @@
-"""HUME searches: labellings on which linear classifiers in two representation spaces agree."""
+"""HUME searches: labellings on which linear classifiers in two representation spaces agree; and TURTLE searches, whose
+labellings are taught and judged in any number of equal spaces."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Searches",
     "assign_labels",
-    "batch_runner",
     "best_search",
     "check_classes",
+    "label_items",
     "prepare_spaces",
     "run_searches",
     "steps_to_do",
@@ -33,6 +34,7 @@ __all__ = [
 COLUMNS = 160  # k * r columns of one product that two cores are busy with
 CHUNK = 65_536  # rows in one pass over all items
 SEEDS_A_RUN = 100_000  # between the first searches of two neighbouring run seeds
+SHARED = ("centre", "widths")  # fields of `Searches` that are not one value a search
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,22 @@ class Searches:
     stop_reasons: list[str]
     weights: NDArray[np.float32]  # (r, k, d1) task encoders: label = argmax(weights @ row)
     centre: NDArray[np.float32] | None  # (d1,) subtracted from a labeller row before it is scaled to unit norm
+    # TURTLE alone: an encoder a space, their weights side by side; label = argmax(mean softmax(weights @ row + bias))
+    bias: NDArray[np.float32] | None = None  # (r, s, k) of s spaces
+    widths: list[int] | None = None  # (s,) their widths, which sum to that of the weights
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def first(self, r: int) -> Searches:
         """The first r searches."""
-        return Searches(*(v[:r] if name != "centre" else v for name, v in self.__dict__.items()))
+        return Searches(*(v if name in SHARED or v is None else v[:r] for name, v in self.__dict__.items()))
 
     def joined(self, other: Searches) -> Searches:
         """These searches and then the others."""
-        both: dict[str, Any] = {"centre": self.centre}
+        both: dict[str, Any] = dict(self.__dict__)
         for name, mine in self.__dict__.items():
-            if name != "centre":
+            if name not in SHARED and mine is not None:
                 theirs = getattr(other, name)
                 both[name] = np.concatenate([mine, theirs]) if isinstance(mine, np.ndarray) else mine + theirs
         return Searches(**both)
@@ -73,11 +78,14 @@ def prepare_spaces(
     config: SearchConfig,
     device: str = "cpu",
 ) -> Spaces:
-    """The spaces as the engine reads them; `train` is (n,) True for train items."""
+    """The spaces as the engine reads them; `train` is (n,) True for train items.
+
+    For TURTLE without a labeller, give the first judge as `labeller` too.
+    """
     from hume_ssl.search.subsets import Spaces, space_centre
 
     index = np.flatnonzero(train)
-    centre = space_centre(labeller, index) if config.settings().centre else None
+    centre = space_centre(labeller, index) if config.settings().centre and config.objective == "hume" else None
     return Spaces(labeller, list(judges), index, centre, device)
 
 
@@ -111,16 +119,18 @@ def run_searches(
 
     Args:
         spaces: from `prepare_spaces`.
-        classes: k, from 2 to the width of the labeller.
+        classes: k, from 2 to the width of the labeller; under TURTLE to the number of train items.
         done: searches of an earlier call with the same spaces and settings; whole batches of them are not run again.
         keep: called after each batch with all searches finished so far.
         progress: advanced by one an outer step; `steps_to_do` is the total.
         spread: `map` over batches by their first search, in order; another may let other processes run some of them
-            (`batch_runner`), which changes nothing in the result.
+            (`runner.batch_runner`), which changes nothing in the result.
         midway: keeps the state of the batch that begins with a search, should it be killed.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
+    from hume_ssl.search.runner import batch_runner
+
     size, run = batch_size(classes, config), batch_runner(spaces, classes, config)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
@@ -133,7 +143,8 @@ def run_searches(
         if not np.isfinite(batch.objective).all():
             raise InputError(
                 f"the objective of {np.count_nonzero(~np.isfinite(batch.objective))} searches is not a number: give a "
-                f"smaller search.outer_lr than {config.settings().outer_lr}, or spaces with smaller values"
+                f"smaller search.outer_lr than {config.settings().outer_lr}, a smaller search.inner_lr than "
+                f"{config.settings().inner_lr}, or spaces with smaller values"
             )
         wanted = batch.first(config.searches - start)
         found = wanted if found is None else found.joined(wanted)
@@ -143,63 +154,49 @@ def run_searches(
     return found.first(config.searches)
 
 
-def batch_runner(
-    spaces: Spaces, classes: int, config: SearchConfig
-) -> Callable[[int, Progress | None, Midway | None], Searches]:
-    """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
-
-    Raises InputError as `run_searches` does.
-    """
-    from hume_ssl.search.engine import search_batch
-    from hume_ssl.search.score import generalization_scores
-    from hume_ssl.search.solvers import Solvers
-
-    check_classes(classes, len(spaces.train), spaces.d1)
-    solvers = Solvers(spaces, classes, config.settings())
-
-    def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
-        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
-        result = search_batch(solvers, seeds, progress, midway=midway)
-        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
-        train = labellings[:, spaces.train]
-        return Searches(
-            seeds=seeds,
-            labellings=labellings,
-            objective=result.objective,
-            generalization_score=generalization_scores(spaces, train, classes),
-            classes_found=[len(np.unique(row)) for row in train],
-            iterations=result.iterations,
-            stop_reasons=result.stop_reasons,
-            weights=np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32),
-            centre=spaces.centre,
-        )
-
-    return run
-
-
 def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:
     """The search with the highest generalization score among those with the most classes; the first of equals."""
     found = np.asarray(classes_found)
     return int(np.where(found == found.max(), scores, -np.inf).argmax())
 
 
-def check_classes(classes: int, n: int, d1: int) -> None:
-    """Raise InputError unless 2 <= k <= number of train items and width of the labeller."""
+def check_classes(classes: int, n: int, d1: int | None) -> None:
+    """Raise InputError unless 2 <= k <= number of train items and width of the labeller (None: no such bound)."""
     if classes < 2:
         raise InputError(f"--classes {classes} is too few: give 2 or more")
     if classes > n:
         raise InputError(f"--classes {classes} is more than the {n} train items: give at most {n}")
-    if classes > d1:
+    if d1 is not None and classes > d1:
         raise InputError(
             f"--classes {classes} is more than the {d1} directions of the labeller space, which cannot hold as many "
             f"orthogonal classes: give at most {d1}, or a wider labeller"
         )
 
 
+def label_items(searches: Searches, spaces: Sequence[NDArray[Any]], device: str = "cpu") -> NDArray[np.int32]:
+    """(r, n) labels of any items by the stored task encoders of searches; `spaces` are those the encoders read.
+
+    Raises InputError where number or widths of the spaces are not those the searches were run in.
+    """
+    wanted = searches.widths if searches.widths is not None else [searches.weights.shape[2]]
+    if (widths := [space.shape[1] for space in spaces]) != wanted:
+        raise InputError(
+            f"the task encoders read {len(wanted)} space(s) of width {', '.join(map(str, wanted))}, not "
+            f"{len(widths)} of width {', '.join(map(str, widths))}: give those of the run, in its order"
+        )
+    if searches.bias is not None:
+        from hume_ssl.search.turtle_spaces import label_rows
+
+        return label_rows(spaces, searches.weights, searches.bias, device)
+    import torch
+
+    return assign_labels(spaces[0], torch.from_numpy(searches.weights).mT.contiguous(), searches.centre, device)
+
+
 def assign_labels(
     labeller: NDArray[Any], weights: torch.Tensor, centre: NDArray[np.float32] | None, device: str = "cpu"
 ) -> NDArray[np.int32]:
-    """(r, n) labels of all items by task encoders (r, d1, k), in chunks; memory-mapped spaces welcome."""
+    """(r, n) labels of all items by HUME's task encoders (r, d1, k), in chunks; memory-mapped spaces welcome."""
     import torch
 
     from hume_ssl.search.orthonormal import columns

@@ -23,8 +23,8 @@ from hume_ssl.stages.table import DISCOVER
 def stored_searches(run: RunFolder) -> Searches:
     """The searches of a finished discover."""
     table = run.read_csv(run.searches_csv)
-    tensors, _ = run.read_safetensors(run.encoders)
-    centre = tensors.get("centre")
+    tensors, facts = run.read_safetensors(run.encoders)
+    centre, bias = tensors.get("centre"), tensors.get("bias")
     return Searches(
         seeds=table["seed"].tolist(),
         labellings=np.array(run.read_npy(run.labellings_npy)),
@@ -35,6 +35,8 @@ def stored_searches(run: RunFolder) -> Searches:
         stop_reasons=table["stop_reason"].tolist(),
         weights=tensors["weights"].numpy(),
         centre=None if centre is None else centre.numpy(),
+        bias=None if bias is None else bias.numpy(),
+        widths=facts.get("widths"),
     )
 
 
@@ -84,8 +86,12 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     tensors = {"weights": torch.from_numpy(searches.weights)}
     if searches.centre is not None:
         tensors["centre"] = torch.from_numpy(searches.centre)
+    facts: dict[str, object] = {"classes": k}
+    if searches.bias is not None:  # TURTLE: the weights of several spaces side by side
+        tensors["bias"] = torch.from_numpy(searches.bias)
+        facts |= {"objective": "turtle", "widths": searches.widths, "spaces": [s.name for s in inputs.sources]}
     run.write_npy(run.labellings_npy, searches.labellings)
-    run.write_safetensors(run.encoders, tensors, {"classes": k})
+    run.write_safetensors(run.encoders, tensors, facts)
     run.write_csv(
         run.searches_csv,
         pd.DataFrame(

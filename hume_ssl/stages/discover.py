@@ -117,7 +117,10 @@ def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
 
 
 def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]:
-    """The labeller and the judges, memory-mapped from the run folder, made first where they are not there yet."""
+    """The labeller and the judges, memory-mapped from the run folder, made first where they are not there yet.
+
+    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
+    """
     from hume_ssl.spaces.embed import describe
 
     record = {}
@@ -183,15 +186,16 @@ def _facts(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _plan(inputs: Inputs) -> str:
     search = inputs.recipe.search
+    how = search.preset if search.objective == "hume" else f"{search.objective}, {search.preset}"
     spaces = ", ".join(f"{source.name} {source.text}" for source in inputs.sources)
     return (
-        f"{search.searches} searches ({search.preset}) for {inputs.classes} classes in {int(inputs.train.sum())} train "
+        f"{search.searches} searches ({how}) for {inputs.classes} classes in {int(inputs.train.sum())} train "
         f"and {int((~inputs.train).sum())} test items; {spaces}; device {inputs.device}"
     )
 
 
 def _warnings(inputs: Inputs) -> list[str]:
-    if len(inputs.sources) > 1:
+    if len(inputs.sources) > 1 or inputs.recipe.search.objective == "turtle":
         return []
     return [
         f"{inputs.sources[0].text} serves as labeller and as judge: two different spaces find better classes; "

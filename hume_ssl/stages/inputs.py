@@ -41,7 +41,7 @@ class Inputs:
     recipe: DiscoverRecipe  # resolved, with absolute paths
     items: Items
     split: NDArray[np.str_]  # (n,) "train" or "test"
-    sources: list[SpaceSource]  # the labeller first; alone, it is the judge too
+    sources: list[SpaceSource]  # the labeller first; alone, it is the judge too; under TURTLE perhaps judges alone
     classes: int
     device: str
     identity: dict[str, object]
@@ -55,8 +55,8 @@ class Inputs:
 def prepare(recipe: DiscoverRecipe) -> Inputs:
     """Load and check all inputs of a recipe. Raises InputError, naming the first that cannot be used."""
     recipe = _absolute(_with_encoders(recipe)).resolved()
-    data = recipe.data
-    if data.images is None and data.labeller is None:
+    data, turtle = recipe.data, recipe.search.objective == "turtle"
+    if data.images is None and data.labeller is None and not (turtle and data.judges):
         raise InputError("nothing to label: give --images, or --labeller and --judge")
     if data.classes is None:
         raise InputError("how many classes are there? give --classes K")
@@ -70,15 +70,16 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     n_train = int(np.count_nonzero(split == "train"))
     check_classes(data.classes, n_train, len(items))
     search = recipe.search.settings()
-    subset_sizes(n_train, search.subset_size, search.train_fraction)
+    if not turtle:
+        subset_sizes(n_train, search.subset_size, search.train_fraction)
     specs = [parse_spec(text) for text in recipe.spaces.encoders]
-    if not sources:
+    if not sources and specs:
         first, *specs = specs
         sources.append(SpaceSource("labeller", None, first, first.text))
     judges += [SpaceSource(_judge_name(len(judges) + i), None, s, s.text) for i, s in enumerate(specs)]
     sources += judges
-    check_classes(data.classes, len(items), _width(sources[0], items))
-    for source in sources[1:]:
+    check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
+    for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
     check_images(items)
     hashes |= {f"weights of {s.text}": sha256_file(s.spec.weights) for s in sources if s.spec and s.spec.weights}
@@ -118,10 +119,15 @@ def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) 
 
 
 def _with_encoders(recipe: DiscoverRecipe) -> DiscoverRecipe:
-    """The recipe with the default encoders, where spaces are wanting and none are named."""
+    """The recipe with the default encoders, where spaces are wanting and none are named; for TURTLE any one will do."""
     data, encoders = recipe.data, recipe.spaces.encoders
+    if data.judges and recipe.search.objective == "turtle":
+        return recipe
     if data.labeller is None and data.images is None and data.judges:
-        raise InputError("--judge without a labeller: give --labeller A.npy, or --images to make one from")
+        raise InputError(
+            "--judge without a labeller: give --labeller A.npy, or --images to make one from, or "
+            "--set search.objective=turtle, which needs none"
+        )
     if data.images is None or encoders or data.labeller is not None:
         return recipe
     return override(recipe, {"spaces.encoders": DEFAULT_ENCODERS[:1] if data.judges else DEFAULT_ENCODERS})

@@ -62,7 +62,8 @@ def follow() -> NoReturn:
 @lru_cache(maxsize=1)
 def _batches(path: str, device: str) -> Callable[[int], Searches]:
     """Runs the batch that begins with a search, as the run folder's recipe and spaces have it."""
-    from hume_ssl.search import batch_runner, prepare_spaces
+    from hume_ssl.search import prepare_spaces
+    from hume_ssl.search.runner import batch_runner
     from hume_ssl.stages.artefacts import batch_in_hand
     from hume_ssl.stages.table import stored_recipe, stored_spaces
 

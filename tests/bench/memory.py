@@ -85,8 +85,9 @@ def measure(folder: Path, preset: str, n: int, r: int, inner_steps: int, steps: 
 
     from hume_ssl.config import load_recipe
     from hume_ssl.schema import SearchConfig
-    from hume_ssl.search import batch_runner, prepare_spaces
+    from hume_ssl.search import prepare_spaces
     from hume_ssl.search.engine import search_batch
+    from hume_ssl.search.runner import batch_runner
     from hume_ssl.search.solvers import Solvers
 
     config = load_recipe("imagenet1k", "discover").search
