@@ -53,6 +53,8 @@ def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
 def keep_searches(run: RunFolder, found: Searches) -> None:
     """Write the finished searches, so that a killed run goes on after its last whole batch, and in the next one."""
     run.write_safetensors(run.search_checkpoint, *packed(found))
+    for start in range(len(found)):
+        run.batch_checkpoint(start).unlink(missing_ok=True)
 
 
 def batch_in_hand(run: RunFolder, start: int) -> Midway:

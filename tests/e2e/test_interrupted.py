@@ -70,6 +70,7 @@ def test_discover_killed_in_the_midst_of_a_batch_goes_on_there(hume: Hume, bare:
         assert code == -signal.SIGKILL, err
         step = read_safetensors(state)[1]["step"]
         assert 0 < step < 300
+    assert not states[0].exists()  # that batch is finished
     assert hume(*long, "--resume").code == 0
     assert artefacts_of(bare / "hume-run") == artefacts_of(bare / "whole")
 
