@@ -122,6 +122,10 @@ class RunFolder:
         """The array of a space; signs that trouble a file system become "-"."""
         return self.spaces / f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', name).lstrip('.-')[:120] or 'space'}.npy"
 
+    def batch_checkpoint(self, start: int) -> Path:
+        """The state of the batch in hand that begins with search `start`; only while it runs."""
+        return self.searches / f"checkpoint-batch-{start}.safetensors"
+
     def labels_csv(self, per_class: int) -> Path:
         """The label file with at most `per_class` items a class."""
         return self.path / f"selection/per-class-{per_class}/labels.csv"

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hume_ssl import __version__
+from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, select, status, train_fixmatch
 from hume_ssl.errors import InputError
@@ -42,8 +42,13 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line: exit 0 done, 2 wrong input (one line), 1 our own failure, 130 interrupted, resumable."""
+    if distributed.rank() > 0:
+        from hume_ssl.stages.ranks import follow
+
+        follow()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        distributed.join()
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
         if code == INTERRUPTED:  # typer swallows an interrupt, and says nothing
@@ -61,6 +66,7 @@ def main() -> NoReturn:
     except Exception as error:
         code = _from_typer(error)
     sys.stdout.flush()
+    distributed.leave(code)
     sys.exit(code)
 
 

@@ -3,7 +3,7 @@ labellings are taught and judged in any number of equal spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from hume_ssl.progress import Progress
-    from hume_ssl.search.engine import BatchResult
+    from hume_ssl.search.midway import Midway
     from hume_ssl.search.subsets import Spaces
-    from hume_ssl.search.turtle_batch import TurtleResult
-
-    # Runs one batch, a search a seed: what was found, and the fields of `Searches` that hold encoders and labellings.
-    Run = Callable[[Sequence[int], Progress | None], tuple[BatchResult | TurtleResult, dict[str, Any]]]
 
 __all__ = [
     "Searches",
@@ -113,6 +109,8 @@ def run_searches(
     done: Searches | None = None,
     keep: Callable[[Searches], None] | None = None,
     progress: Progress | None = None,
+    spread: Callable[[Callable[[int], Searches], Sequence[int]], Iterable[Searches]] = map,
+    midway: Callable[[int], Midway] | None = None,
 ) -> Searches:
     """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
@@ -125,81 +123,35 @@ def run_searches(
         done: searches of an earlier call with the same spaces and settings; whole batches of them are not run again.
         keep: called after each batch with all searches finished so far.
         progress: advanced by one an outer step; `steps_to_do` is the total.
+        spread: `map` over batches by their first search, in order; another may let other processes run some of them
+            (`runner.batch_runner`), which changes nothing in the result.
+        midway: keeps the state of the batch that begins with a search, should it be killed.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
-    from hume_ssl.search.score import generalization_scores
+    from hume_ssl.search.runner import batch_runner
 
-    if config.objective == "turtle":
-        search = _turtle(spaces, classes, config)
-    else:
-        check_classes(classes, len(spaces.train), spaces.d1)
-        search = _hume(spaces, classes, config)
-    size = batch_size(classes, config)
+    size, run = batch_size(classes, config), batch_runner(spaces, classes, config)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
-    for start in range(whole, config.searches, size):
-        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(size)]
-        result, encoders = search(seeds, progress)
-        if not np.isfinite(result.objective).all():
+    starts = range(whole, config.searches, size)
+
+    def one(start: int) -> Searches:
+        return run(start, progress, midway(start) if midway is not None else None)
+
+    for start, batch in zip(starts, spread(one, starts), strict=True):
+        if not np.isfinite(batch.objective).all():
             raise InputError(
-                f"the objective of {np.count_nonzero(~np.isfinite(result.objective))} searches is not a number: give a "
+                f"the objective of {np.count_nonzero(~np.isfinite(batch.objective))} searches is not a number: give a "
                 f"smaller search.outer_lr than {config.settings().outer_lr}, a smaller search.inner_lr than "
                 f"{config.settings().inner_lr}, or spaces with smaller values"
             )
-        labellings = encoders.pop("labellings")
-        train = labellings[:, spaces.train]
-        batch = Searches(
-            seeds=seeds,
-            labellings=labellings,
-            objective=result.objective,
-            generalization_score=generalization_scores(spaces, train, classes),
-            classes_found=[len(np.unique(row)) for row in train],
-            iterations=result.iterations,
-            stop_reasons=result.stop_reasons,
-            **encoders,
-        ).first(config.searches - start)
-        found = batch if found is None else found.joined(batch)
+        wanted = batch.first(config.searches - start)
+        found = wanted if found is None else found.joined(wanted)
         if keep is not None:
             keep(found)
     assert found is not None  # searches >= 1
     return found.first(config.searches)
-
-
-def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
-    """What runs a batch of HUME searches."""
-    from hume_ssl.search.engine import search_batch
-    from hume_ssl.search.solvers import Solvers
-
-    solvers = Solvers(spaces, classes, config.settings())
-
-    def run(seeds: Sequence[int], progress: Progress | None) -> tuple[BatchResult, dict[str, Any]]:
-        result = search_batch(solvers, seeds, progress)
-        weights = np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32)
-        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
-        return result, {"weights": weights, "centre": spaces.centre, "labellings": labellings}
-
-    return run
-
-
-def _turtle(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
-    """What runs a batch of TURTLE searches, in all spaces of the run, the labeller first."""
-    from hume_ssl.search.turtle_batch import search_batch
-    from hume_ssl.search.turtle_spaces import Turtle, label_rows, stored
-
-    check_classes(classes, len(spaces.train), None)
-    turtle = Turtle(spaces, classes, config.settings())
-    if not turtle.settings.inner_steps:
-        raise InputError("search.inner_steps = 0 is HUME's closed form, which TURTLE does not have: give 1 or more")
-
-    def run(seeds: Sequence[int], progress: Progress | None) -> tuple[TurtleResult, dict[str, Any]]:
-        result = search_batch(turtle, seeds, progress)
-        weights, bias = stored(turtle, result.weights)
-        labellings = label_rows(turtle.arrays, weights, bias, spaces.device)
-        widths = [array.shape[1] for array in turtle.arrays]
-        return result, {"weights": weights, "centre": None, "bias": bias, "widths": widths, "labellings": labellings}
-
-    return run
 
 
 def best_search(scores: NDArray[np.float64], classes_found: Sequence[int] | NDArray[np.integer[Any]]) -> int:

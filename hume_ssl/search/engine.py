@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from hume_ssl.progress import Progress
 from hume_ssl.schema import SearchSettings
 from hume_ssl.search.inner import entropy_gradient
+from hume_ssl.search.midway import Ended, Midway, restore, state_of
 from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, uncolumns
 from hume_ssl.search.solvers import Judged, Solvers, gather, objective
 from hume_ssl.search.sparsemax import sparsemax, sparsemax_backward
@@ -55,6 +57,7 @@ def search_batch(
     seeds: Sequence[int],
     progress: Progress | None = None,
     log: Callable[[int, Tensor, list[int]], None] | None = None,
+    midway: Midway | None = None,
 ) -> BatchResult:
     """Run one search a seed, all on the same subsets (HUME, algorithm 1).
 
@@ -64,6 +67,7 @@ def search_batch(
         progress: advanced by one an outer step.
         log: called at every step with its number, the held-out cross-entropy of the searches still running, and
             which these are.
+        midway: keeps the state of the batch now and then, and has the one to go on from.
     """
     spaces, classes, s = solvers.spaces, solvers.classes, solvers.settings
     n = len(spaces.train)
@@ -71,16 +75,22 @@ def search_batch(
     whole = s.subset_size >= n  # every subset then holds all train items: one pass through the labeller serves all
     watch = Watch(spaces.whole_labeller if whole else spaces.labeller_rows(spaces.train[:: -(-n // PROBE)]))
     running = list(range(len(seeds)))
-    weights = torch.empty_like(batch.raw)  # of the searches as they end
-    iterations, reasons = [s.iterations] * len(seeds), [ALL_ITERATIONS] * len(seeds)
-    for step in range(s.iterations):
+    ended = Ended(torch.zeros_like(batch.raw), [s.iterations] * len(seeds), [ALL_ITERATIONS] * len(seeds))
+    first = 0
+    if midway is not None and (state := midway.of(seeds)) is not None:
+        batch = _kept(batch, torch.tensor(state[1]["running"], device=batch.raw.device))
+        first, running = restore(state, batch, watch, ended)
+        if progress is not None:
+            progress.advance(first)
+    for step in range(first, s.iterations):
         lr, temperature = schedule(s, step)
         matrix = columns(orthonormal(batch.basis, batch.raw))
         gradient, loss = torch.zeros_like(matrix), torch.zeros_like(matrix[0, : len(running)])
         drawn = solvers.for_step(step, batch.generators, batch.start)
         for group in [drawn] if whole else [[one] for one in drawn]:
-            rows, judged = spaces.whole_labeller, group
-            if not whole:
+            if whole:
+                rows, judged = spaces.whole_labeller, group
+            else:  # never the whole labeller: it may not fit
                 rows, one = gather(spaces, group[0])
                 judged = [one]
             group_gradient, group_loss = outer_gradient(matrix, rows, judged, temperature, s.entropy_weight, classes)
@@ -95,21 +105,23 @@ def search_batch(
             found = orthonormal(batch.basis, batch.raw)
             stopped = watch.unchanged(found)
             for place in stopped.nonzero().flatten().tolist():
-                weights[running[place]] = found[place]
-                iterations[running[place]], reasons[running[place]] = step + 1, UNCHANGED
+                ended.weights[running[place]] = found[place]
+                ended.iterations[running[place]], ended.reasons[running[place]] = step + 1, UNCHANGED
             if bool(stopped.any()):
                 going = (~stopped).nonzero().flatten()
                 batch, running = _kept(batch, going), [running[place] for place in going.tolist()]
                 watch.keep(going)
             if not running:
                 break
+        if midway is not None:
+            midway.offer(partial(state_of, seeds, step + 1, batch, watch, ended, running))
     if running:
-        weights[running] = orthonormal(batch.basis, batch.raw)
+        ended.weights[running] = orthonormal(batch.basis, batch.raw)
     elif progress is not None:
-        progress.advance(s.iterations - max(iterations))
+        progress.advance(s.iterations - max(ended.iterations))
     # At the temperature the schedule ends with, also for those that ended before it: objectives have to be comparable.
     last = schedule(s, s.iterations - 1)[1]
-    return BatchResult(weights, objective(solvers, weights, last), iterations, reasons)
+    return BatchResult(ended.weights, objective(solvers, ended.weights, last), ended.iterations, ended.reasons)
 
 
 class Watch:

@@ -15,6 +15,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
 from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches
+from hume_ssl.search.midway import Midway
 from hume_ssl.stages.inputs import Inputs
 from hume_ssl.stages.table import DISCOVER
 
@@ -45,18 +46,39 @@ def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
         return stored_searches(run)
     if not run.search_checkpoint.is_file():
         return None
-    tensors, facts = run.read_safetensors(run.search_checkpoint)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    if facts["n"] != len(inputs.items):
-        return None
-    return Searches(**{"centre": None, **arrays, **facts["searches"]})
+    found = unpacked(*run.read_safetensors(run.search_checkpoint))
+    return found if found.labellings.shape[1] == len(inputs.items) else None
 
 
 def keep_searches(run: RunFolder, found: Searches) -> None:
-    """Write the finished searches, so that a killed run goes on after its last whole batch."""
+    """Write the finished searches, so that a killed run goes on after its last whole batch, and in the next one."""
+    run.write_safetensors(run.search_checkpoint, *packed(found))
+    for start in range(len(found)):
+        run.batch_checkpoint(start).unlink(missing_ok=True)
+
+
+def batch_in_hand(run: RunFolder, start: int) -> Midway:
+    """Where the run folder keeps the state of the batch that begins with search `start`."""
+    path = run.batch_checkpoint(start)
+    kept = run.read_safetensors(path) if path.is_file() else None
+    return Midway(kept, lambda tensors, facts: run.write_safetensors(path, tensors, facts))
+
+
+def forget_checkpoints(run: RunFolder) -> None:
+    """Remove what only an unfinished run needs."""
+    for path in run.searches.glob("checkpoint*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
+def packed(found: Searches) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Searches as tensors and JSON facts: what a checkpoint holds and one process sends another."""
     arrays = {k: torch.from_numpy(v) for k, v in found.__dict__.items() if isinstance(v, np.ndarray)}
-    rest = {k: v for k, v in found.__dict__.items() if k not in arrays and v is not None}
-    run.write_safetensors(run.search_checkpoint, arrays, {"n": found.labellings.shape[1], "searches": rest})
+    return arrays, {"searches": {k: v for k, v in found.__dict__.items() if k not in arrays and v is not None}}
+
+
+def unpacked(tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> Searches:
+    """The inverse of `packed`."""
+    return Searches(**{"centre": None, **{k: v.numpy() for k, v in tensors.items()}, **facts["searches"]})
 
 
 def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Path]:

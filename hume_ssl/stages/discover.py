@@ -12,14 +12,23 @@ import pandas as pd
 
 from hume_ssl.api import Discovery, conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
+from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
-from hume_ssl.stages.artefacts import keep_searches, mark_stale, searches_so_far, write_discovery
+from hume_ssl.stages.artefacts import (
+    batch_in_hand,
+    forget_checkpoints,
+    keep_searches,
+    mark_stale,
+    searches_so_far,
+    write_discovery,
+)
 from hume_ssl.stages.inputs import Inputs, make_space, prepare
-from hume_ssl.stages.table import DISCOVER, run_flag
+from hume_ssl.stages.ranks import Ranks
+from hume_ssl.stages.table import DISCOVER, run_flag, stored_spaces
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
 
@@ -48,6 +57,7 @@ def discover(
     Raises InputError before anything is written.
     """
     inputs = prepare(recipe)
+    check_devices(inputs.device)
     step = decide(run, DISCOVER, inputs.identity, resume=resume, overwrite=overwrite, searches=searches)
     if dry_run:
         say(f"would {step} in {run.path}: {_plan(inputs)}")
@@ -89,7 +99,7 @@ def discover(
     stale = mark_stale(run)
     facts = _summary(inputs, discovery)
     run.finish_stage(DISCOVER, artefacts, time.monotonic() - began, searches=len(found), **facts)
-    run.search_checkpoint.unlink(missing_ok=True)
+    forget_checkpoints(run)
     run.log(f"finished discover: {facts}")
     _tell(run, say, facts, len(found), inputs, stale)
     return {"run": str(run.path), **_facts(run.stage(DISCOVER))}
@@ -123,8 +133,7 @@ def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]
             with track(len(inputs.items), f"{source.name} ({source.text})", show=show) as progress:
                 _write_space(run.space(source.name), inputs, source, progress)
         run.write_json(run.spaces_json, record)
-    spaces = [run.read_npy(run.space(source.name)) for source in inputs.sources]
-    return spaces[0], spaces[1 if inputs.sources[0].name == "labeller" else 0 :] or spaces
+    return stored_spaces(run)
 
 
 def _write_space(path: Path, inputs: Inputs, source: Any, progress: Any) -> None:
@@ -140,16 +149,19 @@ def _write_space(path: Path, inputs: Inputs, source: Any, progress: Any) -> None
 def _search(
     run: RunFolder, inputs: Inputs, recipe: DiscoverRecipe, labeller: Any, judges: list[Any], done: Any, show: bool
 ) -> Searches:
-    spaces = prepare_spaces(labeller, judges, inputs.train, recipe.search, inputs.device)
+    spaces = prepare_spaces(labeller, judges, inputs.train, recipe.search, local_device(inputs.device))
     total = steps_to_do(recipe.search.searches, len(done) if done else 0, inputs.classes, recipe.search)
     with track(total, f"{recipe.search.searches} searches", show=show) as progress:
+        ranks = Ranks(run, inputs.device, progress)
         return run_searches(
             spaces,
             inputs.classes,
             recipe.search,
             done=done,
             keep=lambda found: keep_searches(run, found),
-            progress=progress,
+            progress=ranks,
+            spread=ranks.spread,
+            midway=lambda start: batch_in_hand(run, start),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,16 @@ def read_names(run: RunFolder, k: int) -> list[str]:
 def stored_recipe(run: RunFolder) -> DiscoverRecipe:
     """The resolved recipe of the run."""
     return load_recipe(str(run.recipe_toml.absolute()), "discover")
+
+
+def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """The labeller and the judges of the run, memory-mapped; alone, the labeller is the judge too.
+
+    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
+    """
+    names = list(json.loads(run.spaces_json.read_text(encoding="utf-8")))
+    spaces = [run.read_npy(run.space(name)) for name in names]
+    return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
 
 
 def stored_items(run: RunFolder) -> Items:

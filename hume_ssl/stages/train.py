@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hume_ssl.config import TrainConfig, TrainRecipe, override, to_toml
+from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
 from hume_ssl.files import plain
 from hume_ssl.items import Items
@@ -42,10 +43,11 @@ def train_fixmatch(
         say: takes one line at a time for the user.
         show: progress on stderr.
 
-    Raises InputError: no selection, a stale one, no images in the run, another training under that name.
+    Raises InputError: no selection, a stale one, no images in the run, another training under that name; torchrun.
     """
     from hume_ssl.train import train_fixmatch as train
 
+    refuse("train-fixmatch")
     found = load_found(run)
     per_class = _selection(run, per_class, found.digest)
     path, name = run.labels_csv(per_class), name or f"{recipe.name}-per-class-{per_class}"

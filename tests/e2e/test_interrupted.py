@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hume_ssl.files import read_safetensors
 from tests.conftest import DISCOVER, SELECT, TRAIN, Hume, artefacts_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,11 +19,15 @@ LONG = [*DISCOVER, "--searches", "24", "--set", "search.batch=1", "--set", "sear
 LONG_TRAIN = [*TRAIN, "--steps", "150", "--set", "train.checkpoint_every=5"]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+# The command with a state kept after every outer step instead of every minute.
+EVERY_STEP = "from hume_ssl.search import midway; midway.EVERY = 0; from hume_ssl.cli import main; main()"
+
+
+def start(*arguments: str, program: tuple[str, ...] = ("-m", "hume_ssl")) -> subprocess.Popen[str]:
     """`python -m hume_ssl ARGUMENTS` in the working folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", "hume_ssl", *arguments],
+        [sys.executable, *program, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,6 +58,28 @@ def test_discover_killed_and_resumed(hume: Hume, bare: Path, after: str) -> None
     assert hume(*LONG).code == 2
     assert hume(*LONG, "--resume").code == 0
     assert artefacts_of(bare / "hume-run") == artefacts_of(bare / "whole")
+
+
+def test_discover_killed_in_the_midst_of_a_batch_goes_on_there(hume: Hume, bare: Path) -> None:
+    long = [*DISCOVER, "--searches", "3", "--set", "search.batch=2", "--set", "search.iterations=300"]
+    assert hume(*long, "--run", "whole").code == 0
+    states = [bare / f"hume-run/searches/checkpoint-batch-{first}.safetensors" for first in (0, 2)]
+    for state in states:
+        process = start(*long, *(["--resume"] if state == states[1] else []), program=("-c", EVERY_STEP))
+        code, err = stop_when(process, state, signal.SIGKILL)
+        assert code == -signal.SIGKILL, err
+        step = read_safetensors(state)[1]["step"]
+        assert 0 < step < 300
+    assert not states[0].exists()  # that batch is finished
+    assert hume(*long, "--resume").code == 0
+    assert artefacts_of(bare / "hume-run") == artefacts_of(bare / "whole")
+
+
+def test_more_searches_run_only_the_new_ones(hume: Hume, bare: Path) -> None:
+    """Six more after four, in batches of two: three batches of 40 steps."""
+    assert hume(*DISCOVER).code == 0
+    answer = hume(*DISCOVER, "--searches", "10", "--resume")
+    assert answer.code == 0 and "100% (120 of 120)" in answer.err
 
 
 def test_fewer_searches_than_an_interrupted_run_has_already(hume: Hume, bare: Path) -> None:

@@ -1,0 +1,93 @@
+"""One batch of searches from beginning to end: outer steps, labels of all items, scores; by either objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hume_ssl.errors import InputError
+from hume_ssl.progress import Progress
+from hume_ssl.schema import SearchConfig
+from hume_ssl.search import (
+    SEEDS_A_RUN,
+    Searches,
+    assign_labels,
+    batch_size,
+    check_classes,
+    engine,
+    turtle_batch,
+    turtle_spaces,
+)
+from hume_ssl.search.midway import Midway
+from hume_ssl.search.score import generalization_scores
+from hume_ssl.search.solvers import Solvers
+from hume_ssl.search.subsets import Spaces
+
+# Runs the outer steps of a search a seed: what was found, and the fields of `Searches` with encoders and labellings.
+Run = Callable[
+    [Sequence[int], Progress | None, Midway | None],
+    tuple[engine.BatchResult | turtle_batch.TurtleResult, dict[str, Any]],
+]
+
+
+def batch_runner(
+    spaces: Spaces, classes: int, config: SearchConfig
+) -> Callable[[int, Progress | None, Midway | None], Searches]:
+    """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
+
+    Raises InputError as `run_searches` does.
+    """
+    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
+
+    def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
+        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
+        result, encoders = search(seeds, progress, midway)
+        train = encoders["labellings"][:, spaces.train]
+        return Searches(
+            seeds=seeds,
+            objective=result.objective,
+            generalization_score=generalization_scores(spaces, train, classes),
+            classes_found=[len(np.unique(row)) for row in train],
+            iterations=result.iterations,
+            stop_reasons=result.stop_reasons,
+            **encoders,
+        )
+
+    return run
+
+
+def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
+    """What runs a batch of HUME searches."""
+    check_classes(classes, len(spaces.train), spaces.d1)
+    solvers = Solvers(spaces, classes, config.settings())
+
+    def run(
+        seeds: Sequence[int], progress: Progress | None, midway: Midway | None
+    ) -> tuple[engine.BatchResult, dict[str, Any]]:
+        result = engine.search_batch(solvers, seeds, progress, midway=midway)
+        weights = np.ascontiguousarray(result.weights.mT.cpu().numpy(), dtype=np.float32)
+        labellings = assign_labels(spaces.labeller, result.weights, spaces.centre, spaces.device)
+        return result, {"weights": weights, "centre": spaces.centre, "labellings": labellings}
+
+    return run
+
+
+def _turtle(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
+    """What runs a batch of TURTLE searches, in all spaces of the run, the labeller first."""
+    check_classes(classes, len(spaces.train), None)
+    turtle = turtle_spaces.Turtle(spaces, classes, config.settings())
+    if not turtle.settings.inner_steps:
+        raise InputError("search.inner_steps = 0 is HUME's closed form, which TURTLE does not have: give 1 or more")
+
+    def run(
+        seeds: Sequence[int], progress: Progress | None, midway: Midway | None
+    ) -> tuple[turtle_batch.TurtleResult, dict[str, Any]]:
+        result = turtle_batch.search_batch(turtle, seeds, progress)  # a matter of minutes: nothing is kept midway
+        weights, bias = turtle_spaces.stored(turtle, result.weights)
+        labellings = turtle_spaces.label_rows(turtle.arrays, weights, bias, spaces.device)
+        widths = [array.shape[1] for array in turtle.arrays]
+        return result, {"weights": weights, "centre": None, "bias": bias, "widths": widths, "labellings": labellings}
+
+    return run
