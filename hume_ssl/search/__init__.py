@@ -31,7 +31,9 @@ __all__ = [
     "steps_to_do",
 ]
 
-COLUMNS = 160  # k * r columns of one product that two cores are busy with
+# k * r columns of one product that the device is busy with: on two cores its results still fit the cache.
+COLUMNS, COLUMNS_CUDA = 320, 1000
+ARRAYS = 12  # (subset, k) arrays in float32 that a search holds at a time
 CHUNK = 65_536  # rows in one pass over all items
 SEEDS_A_RUN = 100_000  # between the first searches of two neighbouring run seeds
 SHARED = ("centre", "widths")  # fields of `Searches` that are not one value a search
@@ -89,15 +91,24 @@ def prepare_spaces(
     return Spaces(labeller, list(judges), index, centre, device)
 
 
-def batch_size(classes: int, config: SearchConfig) -> int:
-    """Searches side by side: `search.batch`, else by the number of classes alone, so that results do not depend on
-    how many searches are asked for."""
-    return config.settings().batch or max(1, COLUMNS // classes)
+def batch_size(classes: int, config: SearchConfig, device: str = "cpu") -> int:
+    """Searches side by side: `search.batch`, else by the number of classes and the device alone, so that results do
+    not depend on how many searches are asked for. A GPU takes as many as a third of its memory holds."""
+    settings = config.settings()
+    if settings.batch:
+        return settings.batch
+    if not device.startswith("cuda"):
+        return max(1, COLUMNS // classes)
+    import torch
+
+    a_search = 4 * ARRAYS * settings.subset_size * classes  # bytes
+    fitting = torch.cuda.get_device_properties(device).total_memory // 3 // a_search
+    return max(1, min(COLUMNS_CUDA // classes, fitting))
 
 
-def steps_to_do(searches: int, done: int, classes: int, config: SearchConfig) -> int:
+def steps_to_do(searches: int, done: int, classes: int, config: SearchConfig, device: str = "cpu") -> int:
     """Outer steps of all batches still to run: the total of a progress bar."""
-    size = batch_size(classes, config)
+    size = batch_size(classes, config, device)
     return config.settings().iterations * (-(-searches // size) - done // size)
 
 
@@ -131,7 +142,7 @@ def run_searches(
     """
     from hume_ssl.search.runner import batch_runner
 
-    size, run = batch_size(classes, config), batch_runner(spaces, classes, config)
+    size, run = batch_size(classes, config, spaces.device), batch_runner(spaces, classes, config)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     starts = range(whole, config.searches, size)

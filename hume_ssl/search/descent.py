@@ -91,9 +91,9 @@ class _Walk:
 
     def _gradient(self, move: Tensor | None, weight: int) -> Tensor:
         """X^T (P - Y) after a move (l, k * r); the residual counts `weight` times in the drift."""
-        p = self._probabilities(move)
+        scores = self.begun if move is None else self.begun + self.rows.scores(move)
+        p, residual = residuals(scores, self.y)
         self.kept.append(p.to(self.products) if self.keeps else move)
-        residual = (p - self.y).view(self.begun.shape)
         if weight:
             self.drift.add_(residual, alpha=weight)
         return self.rows.sums(residual, self.x.dtype)
@@ -101,21 +101,30 @@ class _Walk:
     def _curvature(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
         """X^T (P*V - P*rowsum(P*V)) with V = X move + scores, at the last place not yet gone back to."""
         last = self.kept.pop()
-        p = last if self.keeps and last is not None else self._probabilities(last).to(self.products)
+        if self.keeps and last is not None:
+            p = last
+        else:
+            begun = self.begun if last is None else self.begun + self.rows.scores(last)
+            p = residuals(begun, self.y)[0].to(self.products)
         if move is None:
             assert scores is not None  # a walk back begins with the scores of its end
             v = scores
         else:
             v = self.rows.scores(move)
             v = v if scores is None else v.add_(scores)
-        pv = p * v.view(p.shape)
-        change = torch.addcmul(pv, p, pv.sum(1, keepdim=True), value=-1)
-        return self.rows.sums(change.view(len(p), -1), self.x.dtype)
+        return self.rows.sums(curved(p, v), self.x.dtype)
 
-    def _probabilities(self, move: Tensor | None) -> Tensor:
-        """softmax over classes of the scores after a move: (n, k, r)."""
-        scores = self.begun if move is None else self.begun + self.rows.scores(move)
-        return scores.view(self.y.shape).softmax(1)
+
+def residuals(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """P = softmax(scores), (n, k, r), and P - Y, (n, k * r)."""
+    p = scores.view(y.shape).softmax(1)
+    return p, (p - y).view(scores.shape)
+
+
+def curved(p: Tensor, v: Tensor) -> Tensor:
+    """The softmax's Jacobian at P, (n, k, r), times V, (n, k * r): P*V - P*rowsum(P*V)."""
+    pv = p * v.view(p.shape)
+    return torch.addcmul(pv, p, pv.sum(1, keepdim=True), value=-1).view(v.shape)
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def batch_runner(
     search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
 
     def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
-        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config))]
+        seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config, spaces.device))]
         result, encoders = search(seeds, progress, midway)
         train = encoders["labellings"][:, spaces.train]
         return Searches(

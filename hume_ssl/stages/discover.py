@@ -150,7 +150,7 @@ def _search(
     run: RunFolder, inputs: Inputs, recipe: DiscoverRecipe, labeller: Any, judges: list[Any], done: Any, show: bool
 ) -> Searches:
     spaces = prepare_spaces(labeller, judges, inputs.train, recipe.search, local_device(inputs.device))
-    total = steps_to_do(recipe.search.searches, len(done) if done else 0, inputs.classes, recipe.search)
+    total = steps_to_do(recipe.search.searches, len(done) if done else 0, inputs.classes, recipe.search, inputs.device)
     with track(total, f"{recipe.search.searches} searches", show=show) as progress:
         ranks = Ranks(run, inputs.device, progress)
         return run_searches(
