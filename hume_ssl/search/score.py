@@ -1,4 +1,4 @@
-"""The generalization score: how well a linear classifier in the judge space learns a labelling. No truth is needed."""
+"""How good a labelling is by the judge space alone: its generalization score, and its objective. No truth is needed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hume_ssl.schema import SearchSettings
 from hume_ssl.search.logistic import held_out_hits
 from hume_ssl.search.precision import matmul_dtype
+from hume_ssl.search.solvers import OBJECTIVE_SUBSETS, Solvers
 from hume_ssl.search.subsets import Spaces
 
 Method = Literal["logistic", "ridge"]
@@ -120,3 +122,20 @@ def _fold_hits(x_tr: Tensor, x_te: Tensor, y_tr: Tensor, y_te: Tensor, k: int) -
         predicted = (x_te @ theta).view(len(x_te), -1, k).argmax(2)
         hits.append((y_te[some : some + step] == predicted.T).sum(1))
     return torch.cat(hits).cpu().numpy()
+
+
+def labelling_objective(spaces: Spaces, labels: NDArray[np.integer], classes: int, settings: SearchSettings) -> float:
+    """The objective of any labelling of the train items, (m,) classes 0..k-1: held-out cross-entropy, lower is better.
+
+    Measured as a run measures its searches (`solvers.objective`), on the same subsets, with hard labels in place of a
+    task encoder's, which are all but hard at the last temperature. `classes` may be another number than the run's;
+    the objective grows with it. It is HUME's; one of TURTLE's searches would be measured by TURTLE's own.
+    """
+    solvers, total = Solvers(spaces, classes, settings), 0.0
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes)[:, :, None]
+    one_hot = one_hot.to(spaces.device, spaces.dtype)
+    for number in range(OBJECTIVE_SUBSETS):
+        judged = solvers.for_objective(number, 1)
+        total += float(judged.solve(one_hot[judged.subset.train], one_hot[judged.subset.test]).loss[0])
+        solvers.pool.clear()  # one subset's solver in memory at a time
+    return total / OBJECTIVE_SUBSETS
