@@ -70,13 +70,14 @@ class LineSearch:
         third = at + 0.66 * (self.other[0] - at)
         within = np.where(at > low, np.minimum(third, within), np.maximum(third, within))
         flatter = np.where(self.bracketed, within, outside)
-        steeper = np.where(self.bracketed, _cubic(*self.other, at, f, slope), most)
+        steeper = np.where(self.bracketed, _cubic(self.other[0], self.other[1], self.other[2], at, f, slope), most)
         last = np.where(np.abs(slope) < np.abs(slope_low), flatter, steeper)
-        return np.where(f > f_low, higher, np.where(slope * slope_low < 0, turned, last))
+        return np.asarray(np.where(f > f_low, higher, np.where(slope * slope_low < 0, turned, last)))
 
 
 def _cubic(a: Reals, f_a: Reals, slope_a: Reals, b: Reals, f_b: Reals, slope_b: Reals) -> Reals:
     """Where the cubic with these values and slopes at a and b has its minimum (Nocedal and Wright, eq. 3.59)."""
     first = slope_a + slope_b - 3 * (f_a - f_b) / (a - b)
     second = np.sign(b - a) * np.sqrt(np.maximum(first**2 - slope_a * slope_b, 0))
-    return b - (b - a) * (slope_b + second - first) / (slope_b - slope_a + 2 * second)
+    minimum: Reals = b - (b - a) * (slope_b + second - first) / (slope_b - slope_a + 2 * second)
+    return minimum

@@ -21,9 +21,7 @@ from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.table import Found, load_found, stored_items, stored_recipe
 
 
-def score(
-    run: RunFolder, labels_file: str, say: Callable[[str], None], *, device: str | None = None
-) -> dict[str, Any]:
+def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, device: str | None = None) -> dict[str, Any]:
     """Objective and generalization score of a labelling, its rank among the run's searches, and its likeness to the
     consensus; facts for `--json`.
 
