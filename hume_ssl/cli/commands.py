@@ -137,6 +137,18 @@ def evaluate(
     answer(facts, as_json)
 
 
+def score(
+    labels: Annotated[Path, typer.Option(help="npy in the order of items.csv, or a CSV filepath,label; -1: left out.")],
+    device: Device = None,
+    run: Run = DEFAULT_RUN,
+    as_json: Json = False,
+) -> None:
+    """Score a labelling of your own as the run's searches are scored; writes nothing."""
+    from hume_ssl.stages.score import score as stage
+
+    answer(stage(RunFolder(run), str(labels), sayer(as_json), device=device), as_json)
+
+
 def status(run: Run = DEFAULT_RUN, as_json: Json = False) -> None:
     """Say what is done, what is stale, and what comes next."""
     from hume_ssl.stages.status import status as stage
