@@ -12,7 +12,7 @@ from hume_ssl.search.inner import Inner
 from hume_ssl.search.leaps import Plan
 from hume_ssl.search.precision import Rows
 
-KEPT_BYTES = 1 << 30  # class probabilities kept on the way forward, where they fit; else made again on the way back
+KEPT_BYTES = 3 << 29  # class probabilities kept on the way forward, where they fit; else made again on the way back
 
 
 def descent(
