@@ -67,7 +67,8 @@ def pull_back(basis: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
 def turn(basis: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
     """B x (r, d1, k), or B^T x, by B itself or by its reflections."""
     if basis.shape[1] == basis.shape[2]:
-        return (basis.mT if back else basis) @ x
+        turned: Tensor = (basis.mT if back else basis) @ x
+        return turned
     triangle = _triangle(basis)
     inner = torch.linalg.solve_triangular(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
     return x - basis @ inner
