@@ -68,10 +68,11 @@ def turn(basis: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
     """B x (r, d1, k), or B^T x, by B itself or by its reflections."""
     if basis.shape[1] == basis.shape[2]:
         turned: Tensor = (basis.mT if back else basis) @ x
-        return turned
-    triangle = _triangle(basis)
-    inner = torch.linalg.solve_triangular(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
-    return x - basis @ inner
+    else:
+        triangle = _triangle(basis)
+        inner = torch.linalg.solve_triangular(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
+        turned = x - basis @ inner
+    return turned
 
 
 def _reflected(raw: Tensor) -> Tensor:
