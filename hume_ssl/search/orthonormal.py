@@ -29,7 +29,7 @@ def initial_basis(
         d1, k: B is (d1, d1); k <= d1 directions are drawn as a Linear's weights are.
         thin: complete the k directions by reflections alone, so that B costs d1 * k numbers and products with it
             d1 * k^2 operations instead of d1^2 and d1^2 * k. It spans the same starts; only the axes along which Adam
-            scales its steps are others, which nothing favours.
+            scales its steps are others, so that a search ends elsewhere.
 
     Returns:
         (r, d1, d1) B itself; or, thin and k < d1, (r, d1, k) the reflections that make it, read by `turn`.
