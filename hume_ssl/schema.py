@@ -49,10 +49,10 @@ PRESETS: dict[str, dict[str, int | float | bool | str]] = {
         "schedule": "smooth",
         "temperature": 1.0,
         "final_temperature": 0.01,
-        "entropy_weight": 10.0,
+        "entropy_weight": 3.0,  # of 1, 3 and 10, tuned on digits, usps and cifar10-dev: 1 failed on digits
         "inner_steps": 0,
         "inner_lr": 0.001,
-        "ridge": 0.001,
+        "ridge": 0.01,  # of 0.001 to 0.1; the differences are within the noise of one seed
         "scale": 3.0,
         "subsets": 2,
         "subset_size": 10_000,

@@ -219,7 +219,8 @@ def adam(batch: Batch, gradient: Tensor, lr: float, step: int) -> None:
 
 def _begin(solvers: Solvers, seeds: Sequence[int]) -> Batch:
     spaces, classes = solvers.spaces, solvers.classes
-    basis = initial_basis(spaces.d1, classes, seeds, spaces.dtype).to(spaces.device)
+    thin = not solvers.settings.inner_steps  # the closed form keeps to the method, not to its every axis
+    basis = initial_basis(spaces.d1, classes, seeds, spaces.dtype, thin=thin).to(spaces.device)
     zeros = torch.zeros(len(seeds), spaces.d1, classes, dtype=spaces.dtype, device=spaces.device)
     generators = [torch.Generator().manual_seed(seed + OWN_STREAM) for seed in seeds]
     fixed = bool(solvers.settings.inner_steps) and not solvers.settings.random_init

@@ -17,16 +17,30 @@ import torch
 from torch import Tensor
 
 
-def initial_basis(d1: int, k: int, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """(r, d1, d1): one random orthogonal matrix a seed; its first k columns are the weights a search starts from.
+def initial_basis(
+    d1: int, k: int, seeds: Sequence[int], dtype: torch.dtype = torch.float32, *, thin: bool = False
+) -> Tensor:
+    """One random orthogonal matrix B a seed, whose first k columns are the weights a search starts from.
 
     As in the published code: k directions drawn as a Linear's weights are, completed by normal ones, then QR with the
     signs that make it unique. Each search draws from a generator of its own, whatever runs beside it.
+
+    Args:
+        d1, k: B is (d1, d1); k <= d1 directions are drawn as a Linear's weights are.
+        thin: complete the k directions by reflections alone, so that B costs d1 * k numbers and products with it
+            d1 * k^2 operations instead of d1^2 and d1^2 * k. It spans the same starts; only the axes along which Adam
+            scales its steps are others, so that a search ends elsewhere.
+
+    Returns:
+        (r, d1, d1) B itself; or, thin and k < d1, (r, d1, k) the reflections that make it, read by `turn`.
     """
     bases = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         first = (2 * torch.rand(d1, k, generator=generator, dtype=dtype) - 1) / math.sqrt(d1)
+        if thin and k < d1:
+            bases.append(torch.geqrf(first)[0].tril(-1) + torch.eye(d1, k, dtype=dtype))
+            continue
         rest = torch.randn(d1, d1 - k, generator=generator, dtype=dtype)
         q, triangle = torch.linalg.qr(torch.cat([first, rest], 1))
         bases.append(q * torch.where(triangle.diagonal() < 0, -1.0, 1.0))
@@ -36,24 +50,48 @@ def initial_basis(d1: int, k: int, seeds: Sequence[int], dtype: torch.dtype = to
 def orthonormal(basis: Tensor, raw: Tensor) -> Tensor:
     """The weights W (r, d1, k), columns orthonormal, of the raw tensor (r, d1, k), of which the lower triangle counts.
 
-    raw = 0 gives the first k columns of `basis` (r, d1, d1).
+    raw = 0 gives the first k columns of B; `basis` is B (r, d1, d1), or thin, (r, d1, k), from `initial_basis`.
     """
-    d1, k = raw.shape[1:]
-    reflectors = raw.tril(-1) + torch.eye(d1, k, dtype=raw.dtype, device=raw.device)  # V (r, d1, k)
-    gram = reflectors.mT @ reflectors
-    triangle = gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)  # M (r, k, k)
-    inner = torch.linalg.solve_triangular(triangle, reflectors[:, :k].mT, upper=True)
-    # B (V inner - I): the sign makes raw = 0 the identity, as torch's diagonal of -1 does.
-    weights: Tensor = basis @ (reflectors @ inner) - basis[:, :, :k]
-    return weights
+    return turn(basis, _reflected(raw))
 
 
 def pull_back(basis: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
     """dL/draw (r, d1, k) from dL/dW (r, d1, k); zero above the diagonal."""
+    upstream = turn(basis, gradient, back=True)  # B is fixed: only the small products go through autograd
     with torch.enable_grad():
         leaf = raw.detach().requires_grad_()
-        (pulled,) = torch.autograd.grad(orthonormal(basis, leaf), leaf, gradient)
+        (pulled,) = torch.autograd.grad(_reflected(leaf), leaf, upstream)
     return pulled
+
+
+def turn(basis: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
+    """B x (r, d1, k), or B^T x, by B itself or by its reflections."""
+    if basis.shape[1] == basis.shape[2]:
+        turned: Tensor = (basis.mT if back else basis) @ x
+    else:
+        triangle = _triangle(basis)
+        inner = torch.linalg.solve_triangular(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
+        turned = x - basis @ inner
+    return turned
+
+
+def _reflected(raw: Tensor) -> Tensor:
+    """B^T W: the first k columns of the reflections' product, V inner - I.
+
+    The sign makes raw = 0 the identity, as torch's diagonal of -1 does.
+    """
+    d1, k = raw.shape[1:]
+    eye = torch.eye(d1, k, dtype=raw.dtype, device=raw.device)
+    reflectors = raw.tril(-1) + eye  # V (r, d1, k)
+    inner = torch.linalg.solve_triangular(_triangle(reflectors), reflectors[:, :k].mT, upper=True)
+    reflected: Tensor = reflectors @ inner - eye
+    return reflected
+
+
+def _triangle(reflectors: Tensor) -> Tensor:
+    """M (r, k, k) of Q = I - V M^-1 V^T, V = `reflectors` (r, d1, k)."""
+    gram = reflectors.mT @ reflectors
+    return gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)
 
 
 def columns(weights: Tensor) -> Tensor:

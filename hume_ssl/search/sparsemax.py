@@ -22,15 +22,17 @@ def sparsemax(scores: Tensor) -> Tensor:
     Returns:
         (n, k, r): every row over k is at least 0 and sums to 1. One class at 1 = a hard label.
     """
-    # Less each row's largest, which changes nothing: beside scores far above 1 the 1 would be rounded away.
+    # Less each row's largest, which changes nothing: beside scores far above 1 the 1 would be rounded away. The
+    # threshold then lies between -1 and 0, which drops most classes before the first round where labels are hard.
     scores = scores - scores.amax(1, keepdim=True)
-    tau = (scores.sum(1, keepdim=True) - 1) / scores.shape[1]
-    for _ in range(scores.shape[1] - 1):
-        support = scores > tau
-        closer = (torch.where(support, scores, 0).sum(1, keepdim=True) - 1) / support.sum(1, keepdim=True)
-        if torch.equal(closer, tau):
+    tau = ((scores.sum(1, keepdim=True) - 1) / scores.shape[1]).clamp_min_(-1)
+    settled = 4 * torch.finfo(scores.dtype).eps
+    for _ in range(scores.shape[1]):
+        surplus = (scores - tau).clamp_min_(0)
+        step = (surplus.sum(1, keepdim=True) - 1) / (surplus > 0).sum(1, keepdim=True)
+        if not bool((step > settled).any()):
             break
-        tau = closer
+        tau = tau + step
     return (scores - tau).clamp_min_(0)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hume_ssl.search.engine import Batch, adam, clip
-from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, uncolumns
+from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, turn, uncolumns
 
 SHAPES = [(8, 4), (9, 2), (20, 19), (5, 5), (64, 10)]
 
@@ -59,6 +59,27 @@ def test_columns_are_orthonormal(d1: int, k: int) -> None:
 def test_raw_zero_is_the_basis_itself(d1: int, k: int) -> None:
     basis = initial_basis(d1, k, [5], torch.float64)
     torch.testing.assert_close(orthonormal(basis, torch.zeros(1, d1, k, dtype=torch.float64)), basis[:, :, :k])
+
+
+@pytest.mark.parametrize(("d1", "k"), SHAPES)
+def test_a_thin_basis_is_an_orthogonal_matrix_that_begins_with_the_same_directions(d1: int, k: int) -> None:
+    """Both are QR of the same k draws, so the first k columns are equal up to their signs."""
+    thin, whole = (initial_basis(d1, k, [3, 4], torch.float64, thin=thin) for thin in (True, False))
+    matrix = turn(thin, torch.eye(d1, dtype=torch.float64).expand(2, d1, d1))
+    torch.testing.assert_close(matrix.mT @ matrix, torch.eye(d1, dtype=torch.float64).expand(2, d1, d1))
+    signs = (matrix * whole)[:, :, :k].sum(1)
+    torch.testing.assert_close(signs.abs(), torch.ones_like(signs))
+
+
+@pytest.mark.parametrize(("d1", "k"), [shape for shape in SHAPES if shape[0] > shape[1]])
+def test_a_thin_basis_does_what_its_whole_matrix_does(d1: int, k: int) -> None:
+    thin = initial_basis(d1, k, [3, 4], torch.float64, thin=True)
+    matrix = turn(thin, torch.eye(d1, dtype=torch.float64).expand(2, d1, d1))
+    raw, upstream = torch.randn(2, 2, d1, k, dtype=torch.float64, generator=generator(6))
+    assert thin.shape == (2, d1, k)
+    torch.testing.assert_close(orthonormal(thin, raw), orthonormal(matrix, raw))
+    torch.testing.assert_close(pull_back(thin, raw, upstream), pull_back(matrix, raw, upstream))
+    torch.testing.assert_close(turn(thin, upstream, back=True), matrix.mT @ upstream)
 
 
 def test_reflection_by_hand() -> None:
