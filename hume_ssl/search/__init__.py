@@ -93,17 +93,19 @@ def prepare_spaces(
 
 def batch_size(classes: int, config: SearchConfig, device: str = "cpu") -> int:
     """Searches side by side: `search.batch`, else by the number of classes and the device alone, so that results do
-    not depend on how many searches are asked for. A GPU takes as many as a third of its memory holds."""
+    not depend on how many searches are asked for; a divisor of 100, so that hundreds of them leave none to run twice.
+    A GPU takes as many as a third of its memory holds."""
     settings = config.settings()
     if settings.batch:
         return settings.batch
-    if not device.startswith("cuda"):
-        return max(1, COLUMNS // classes)
-    import torch
+    most = COLUMNS // classes
+    if device.startswith("cuda"):
+        import torch
 
-    a_search = 4 * ARRAYS * settings.subset_size * classes  # bytes
-    fitting = torch.cuda.get_device_properties(device).total_memory // 3 // a_search
-    return max(1, min(COLUMNS_CUDA // classes, fitting))
+        a_search = 4 * ARRAYS * settings.subset_size * classes  # bytes
+        fitting = torch.cuda.get_device_properties(device).total_memory // 3 // a_search
+        most = min(COLUMNS_CUDA // classes, fitting)
+    return max(size for size in (1, 2, 4, 5, 10, 20, 25, 50, 100) if size <= max(1, most))
 
 
 def steps_to_do(searches: int, done: int, classes: int, config: SearchConfig, device: str = "cpu") -> int:
