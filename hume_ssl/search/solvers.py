@@ -16,7 +16,7 @@ from hume_ssl.schema import SearchSettings
 from hume_ssl.search.closed_form import FactoredMap, Hat, ridge, ridge_factor, ridge_inverse
 from hume_ssl.search.descent import descent
 from hume_ssl.search.inner import Inner
-from hume_ssl.search.leaps import Plan, plan, spectrum
+from hume_ssl.search.leaps import Plan, every_step, plan, spectrum
 from hume_ssl.search.orthonormal import columns
 from hume_ssl.search.precision import matmul_dtype
 from hume_ssl.search.sparsemax import sparsemax
@@ -45,12 +45,19 @@ class Solvers:
         self.pool: dict[tuple[str, int], Judged] = {}
 
     @cached_property
+    def spectrum(self) -> tuple[Tensor, Tensor]:
+        """Mean squares and directions of the judge space, (d2 + 1,) and (d2 + 1, d2 + 1), largest first."""
+        train = self.spaces.train
+        values, directions = spectrum(self.spaces.judge_rows(train[:: -(-len(train) // SPECTRUM_ITEMS)]))
+        return values, directions.to(self.spaces.dtype)
+
+    @cached_property
     def plan(self) -> Plan:
         """How every descent of the run is walked."""
-        s, train = self.settings, self.spaces.train
-        sample = self.spaces.judge_rows(train[:: -(-len(train) // SPECTRUM_ITEMS)])
-        values, directions = spectrum(sample)
-        return plan(s.inner_steps, s.inner_lr, s.tolerance, values, directions.to(sample.dtype))
+        s = self.settings
+        if s.tolerance <= 0:
+            return every_step(s.inner_steps, s.inner_lr)
+        return plan(s.inner_steps, s.inner_lr, s.tolerance, *self.spectrum)
 
     def for_step(self, step: int, generators: Sequence[torch.Generator], start: Tensor | None) -> list[Judged]:
         """The subsets of an outer step. Where `start` is None, `generators`, one a search, draw starts of descent."""

@@ -1,0 +1,71 @@
+"""The `fast` preset against `paper`: `python tests/bench/presets.py [OUTPUT.json]`.
+
+Digits and cifar10-dev.npz, for both presets 2 subsets, 300 outer steps and 32 searches, three seeds: accuracy of the
+consensus on train items, and seconds of the searches. Takes about half an hour on two cores; run nothing beside it.
+With a GPU, usps too, 100 searches with all published settings, which is hours on a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from common import DATA, Data, load, output, table, write
+
+import hume_ssl
+
+SEEDS = (1, 2, 3)
+COMMON = {"search.subsets": 2, "search.iterations": 300, "search.batch": 32}
+
+
+def measure(data: Data, preset: str, seed: int, searches: int, settings: dict[str, object]) -> dict[str, float]:
+    """One run."""
+    began = time.monotonic()
+    found = hume_ssl.discover(
+        labeller=data.spaces[0],
+        judges=data.spaces[1:],
+        classes=10,
+        train=data.train,
+        searches=searches,
+        seed=seed,
+        preset=preset,
+        settings=settings,
+    )
+    seconds = time.monotonic() - began
+    told = hume_ssl.evaluate(found, data.truth)
+    return {
+        "consensus": told["consensus"]["acc"],
+        "single search": float(np.mean(told["searches"]["acc"])),
+        "objective_correlation": told["objective_correlation"]["rho"],
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    plans: list[tuple[str, int, dict[str, object]]] = [("digits", 32, dict(COMMON))]
+    if DATA.is_dir():
+        plans.append(("cifar10-dev", 32, dict(COMMON)))
+        if torch.cuda.is_available():
+            plans.append(("usps", 100, {}))
+    results: dict[str, Any] = {}
+    for name, searches, settings in plans:
+        data = load(name)
+        runs = {
+            f"{preset} {seed}": measure(data, preset, seed, searches, settings)
+            for seed in SEEDS
+            for preset in ("fast", "paper")
+        }
+        means = {
+            preset: float(np.mean([runs[f"{preset} {seed}"]["consensus"] for seed in SEEDS]))
+            for preset in ("fast", "paper")
+        }
+        print(table(name, runs), f"\nmean consensus: {means}\n", flush=True)
+        results[name] = {"runs": runs, "mean consensus": means}
+        write(output("presets.json"), results)
+
+
+if __name__ == "__main__":
+    main()
