@@ -56,7 +56,7 @@ class _Walk:
 
     def __init__(self, x: Tensor, y: Tensor, scores: Tensor, plan: Plan, products: torch.dtype) -> None:
         self.x, self.plan = x, plan
-        self.rows = Rows(x if plan.leading is None else x @ plan.leading, products)
+        self.rows = Rows(x if plan.leading is None else x @ plan.leading, products, scores.shape[1])
         self.y, self.begun, self.products = y, scores, products  # (n, k, r), (n, k * r)
         self.move: Tensor | None = None  # (l, k * r) of theta
         self.drift = torch.zeros_like(scores)  # (n, k * r) sum of all steps' residuals P - Y: theta moves by X^T drift

@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hume_ssl.schema import SearchSettings
+from hume_ssl.schema import SearchConfig
+from hume_ssl.search import turtle_batch
 from hume_ssl.search.logistic import held_out_hits
 from hume_ssl.search.precision import matmul_dtype
 from hume_ssl.search.solvers import OBJECTIVE_SUBSETS, Solvers
 from hume_ssl.search.subsets import Spaces
+from hume_ssl.search.turtle_spaces import Turtle
 
 Method = Literal["logistic", "ridge"]
 
@@ -109,16 +111,19 @@ def _fold_hits(x_tr: Tensor, x_te: Tensor, y_tr: Tensor, y_te: Tensor, k: int) -
     return torch.cat(hits).cpu().numpy()
 
 
-def labelling_objective(spaces: Spaces, labels: NDArray[np.integer], classes: int, settings: SearchSettings) -> float:
-    """The objective of any labelling of the train items, (m,) classes 0..k-1: held-out cross-entropy, lower is better.
+def labelling_objective(spaces: Spaces, labels: NDArray[np.integer], classes: int, config: SearchConfig) -> float:
+    """The objective of any labelling of the train items, (m,) classes 0..k-1; lower is better.
 
-    Measured as a run measures its searches (`solvers.objective`), on the same subsets, with hard labels in place of a
-    task encoder's, which are all but hard at the last temperature. `classes` may be another number than the run's;
-    the objective grows with it. It is HUME's; one of TURTLE's searches would be measured by TURTLE's own.
+    Measured as a run measures its searches (`solvers.objective`, `turtle_batch.objective`), on the same subsets, with
+    hard labels in place of a task encoder's. HUME's are all but hard at the last temperature; TURTLE's are not, so that
+    there a search's own objective has the softness of its labels in it. `classes` may be another number than the
+    run's; the objective grows with it.
     """
-    solvers, total = Solvers(spaces, classes, settings), 0.0
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes)[:, :, None]
     one_hot = one_hot.to(spaces.device, spaces.dtype)
+    if config.objective == "turtle":
+        return turtle_batch.labelling_objective(Turtle(spaces, classes, config.settings()), one_hot)
+    solvers, total = Solvers(spaces, classes, config.settings()), 0.0
     for number in range(OBJECTIVE_SUBSETS):
         judged = solvers.for_objective(number, 1)
         total += float(judged.solve(one_hot[judged.subset.train], one_hot[judged.subset.test]).loss[0])

@@ -150,13 +150,25 @@ def objective(turtle: Turtle, weights: Sequence[Tensor]) -> NDArray[np.float64]:
     Args:
         weights: (d + 1, k, r) task encoders in each space.
     """
-    s, r = turtle.settings, weights[0].shape[2]
+    return _learned(turtle, weights[0].shape[2], lambda rows, _: task_labels(rows, weights)[0])
+
+
+def labelling_objective(turtle: Turtle, one_hot: Tensor) -> float:
+    """The same of one labelling of the train items, (m, k, 1) one-hot."""
+    return float(_learned(turtle, 1, lambda _, positions: one_hot[positions])[0])
+
+
+def _learned(
+    turtle: Turtle, r: int, labels_of: Callable[[list[Tensor], NDArray[np.int64]], Tensor]
+) -> NDArray[np.float64]:
+    """(r,) `objective` of the labels (b, k, r) that `labels_of` gives for rows and places of a batch."""
+    s = turtle.settings
     total = np.zeros(r)
     for number in range(OBJECTIVE_BATCHES):
         shared = torch.Generator().manual_seed(s.seed * OBJECTIVE_BATCHES + number)
         learners = [start.expand(-1, -1, r).clone() for start in turtle.starts([shared])]
         rows = turtle.batch(OBJECTIVE, number)
-        labels, _ = task_labels(rows, weights)
+        labels = labels_of(rows, turtle.positions(OBJECTIVE, number))
         teach(rows, labels, learners, Moments.zero(learners), s.inner_steps, s.inner_lr)
         total += learners_error(rows, learners, labels)[0].double().cpu().numpy() / OBJECTIVE_BATCHES
     return total

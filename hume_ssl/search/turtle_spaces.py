@@ -99,13 +99,20 @@ class Turtle:
             made.append(torch.cat([x, torch.ones_like(x[:, :1])], 1))
         return made
 
-    def batch(self, stream: int, number: int) -> list[Tensor]:
-        """Random batch `number` of a stream, without replacement; from the run's seed alone, for all searches."""
+    def positions(self, stream: int, number: int) -> NDArray[np.int64]:
+        """(b,) places among the train items of random batch `number` of a stream, without replacement, ascending; from
+        the run's seed alone, for all searches."""
         n, size = len(self.spaces.train), self.settings.subset_size
         if size >= n:
-            return self.whole
+            return np.arange(n)
         rng = np.random.default_rng(np.random.SeedSequence([self.settings.seed, stream, number]))
-        return self.rows(np.sort(rng.permutation(n)[:size] if 2 * size > n else rng.choice(n, size, replace=False)))
+        return np.sort(rng.permutation(n)[:size] if 2 * size > n else rng.choice(n, size, replace=False))
+
+    def batch(self, stream: int, number: int) -> list[Tensor]:
+        """(b, d + 1) rows of each space of that batch."""
+        if self.settings.subset_size >= len(self.spaces.train):
+            return self.whole
+        return self.rows(self.positions(stream, number))
 
     def starts(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         """(d + 1, k, r) of each space, as torch's Linear draws weights and bias: uniform within 1/sqrt(d)."""

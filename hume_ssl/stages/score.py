@@ -46,7 +46,7 @@ def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, devic
         )
     config = stored_recipe(run).search
     spaces, searches = _spaces(run, known, config, device), stored_searches(run)
-    objective = labelling_objective(spaces, labels, len(classes), config.settings())
+    objective = labelling_objective(spaces, labels, len(classes), config)
     generalization = float(generalization_scores(spaces, labels[None], len(classes))[0])
     facts = {
         "labels": labels_file,
@@ -73,8 +73,10 @@ def _spaces(run: RunFolder, known: Any, config: Any, device: str | None) -> Spac
     """The spaces of the run, memory-mapped, with the labelled train items as all there are."""
     names = [Path(n) for n in run.stage("discover")["artefacts"] if n.startswith("spaces/") and n.endswith(".npy")]
     names.sort(key=lambda name: (name.stem != "labeller", len(name.stem), name.stem))  # judge, judge-2, ..., judge-10
-    labeller, *judges = [run.read_npy(run.path / name) for name in names]
-    return prepare_spaces(labeller, judges or [labeller], known, config, str(pick_device(device or config.device)))
+    first, *judges = [run.read_npy(run.path / name) for name in names]
+    if names[0].stem != "labeller":  # TURTLE without one: the first judge stands for it, being one of the judges too
+        judges = [first, *judges]
+    return prepare_spaces(first, judges or [first], known, config, str(pick_device(device or config.device)))
 
 
 def _rank(value: float, others: Any) -> int:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import hume_ssl
@@ -43,6 +44,12 @@ def test_judges_alone_are_enough_from_discover_to_evaluate(spaces: Path, hume: H
     assert 0.2 < figures["consensus"]["acc"] <= 1 and "test_acc" in figures["consensus"]
     assert {"kmeans", "linear_probe"} == set(figures["baselines"])
     assert hume("discover", *judges, *SMALL, *TURTLE_FLAG, "--split", "0.2").code == 0  # the same run: finished
+    np.save("mine.npy", np.load(run / "searches" / "labellings.npy")[0])
+    scored = hume("score", "--labels", "mine.npy", "--json").json
+    table = pd.read_csv(run / "searches" / "searches.csv")  # in both judges, as the run's own
+    assert scored["generalization_score"] == pytest.approx(table["generalization_score"][0], abs=0.01)
+    np.save("random.npy", np.random.default_rng(0).integers(0, 10, N))
+    assert scored["objective"] < hume("score", "--labels", "random.npy", "--json").json["objective"]
     other = hume("discover", *judges, *SMALL, *TURTLE_FLAG, "--split", "0.2", "--set", "search.inner_lr=0.5")
     assert other.code == 2 and "search.inner_lr" in other.err
 
