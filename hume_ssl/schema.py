@@ -158,13 +158,13 @@ class SearchConfig(Table):
     seed: int = Field(0, ge=0, lt=1 << 40)  # search i runs from 100,000 * seed + i
     device: str = "auto"
     iterations: int | None = Field(None, ge=1)  # outer steps
-    outer_lr: float | None = Field(None, gt=0, le=1000)
+    outer_lr: float | None = Field(None, gt=0, le=1e37)
     schedule: Literal["published", "fixed", "smooth"] | None = None  # of learning rate and temperature
     temperature: float | None = Field(None, gt=0)  # T of sparsemax(phi1 W / T)
     final_temperature: float | None = Field(None, gt=0)  # where the smooth schedule ends
     entropy_weight: float | None = Field(None, ge=0)  # H
     inner_steps: int | None = Field(None, ge=0)  # steps of gradient descent; 0: closed form
-    inner_lr: float | None = Field(None, gt=0, le=1000)  # eta
+    inner_lr: float | None = Field(None, gt=0, le=1e37)  # eta
     ridge: float | None = Field(None, ge=0)  # lambda of the closed form
     scale: float | None = Field(None, gt=0)  # of the closed form's scores in the cross-entropy
     subsets: int | None = Field(None, ge=1)  # random subsets an outer step averages over

@@ -7,11 +7,12 @@ x = eta lambda / 2 a step (1/2 bounds the softmax's Jacobian). Two savings follo
 Leaps. m steps are taken at once from the gradient in the middle of them,
     theta_mid = theta - (m - 1)/2 eta g(theta),    theta' = theta - m eta g(theta_mid),
 which is gradient descent's own m steps up to third order in m x (m = 1 is one step, exactly). Over all t steps the
-relative error is at most min(t x, 1) (m x)^2 / 6.
+relative error is, to leading order, at most min(t x, 1) (m x)^2 / 6.
 
 Rotation. Along directions that move little even in all t steps, the logits keep the random start they have: only the
 l leading directions are walked, the others are moved once, at the end, by the residuals added up on the way. What is
-neglected is their feedback on those residuals, at most a share t x / 2 with x of the largest direction left out.
+neglected is their feedback on those residuals, to leading order at most a share t x / 2 with x of the largest direction
+left out. Measured errors are smaller: near uniform labels the softmax's Jacobian is about 1/k, not 1/2.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hume_ssl.schema import SearchConfig, SearchSettings
 from hume_ssl.search import engine
-from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, uncolumns
+from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, turn, uncolumns
 from hume_ssl.search.solvers import Judged, Solvers, gather
 from hume_ssl.search.subsets import Spaces
 
@@ -200,7 +200,10 @@ def test_whole_searches_find_the_labels_of_the_autograd_loop(options: dict, monk
     monkeypatch.setattr(engine, "PUBLISHED_MILESTONES", (20, 40))
     solvers = case({**options, "iterations": 50, "outer_lr": 0.05, "early_stop": False})
     found = engine.search_batch(solvers, SEEDS)
-    basis = initial_basis(D1, K, SEEDS, torch.float64)
+    thin = not solvers.settings.inner_steps
+    basis = initial_basis(D1, K, SEEDS, torch.float64, thin=thin)
+    if thin:  # written out
+        basis = turn(basis, torch.eye(D1, dtype=torch.float64).expand(len(SEEDS), -1, -1))
     rows = solvers.spaces.whole_labeller
     equal = moved = 0
     for i in range(len(SEEDS)):

@@ -134,7 +134,7 @@ def test_searches_with_all_savings_find_the_labels_of_those_with_none(cifar: dic
     labeller, judge = (cifar[name][:1000].astype(np.float32) for name in ("mobilenetv2", "resnet50s3"))
     judge /= np.linalg.norm(judge, axis=1).mean()
     spaces = Spaces(labeller, [judge], np.arange(1000))
-    options = {"preset": "paper", "iterations": 50, "subsets": 1, "inner_steps": 100, "outer_lr": 0.003}
+    options = {"preset": "paper", "iterations": 50, "subsets": 1, "inner_steps": 100, "early_stop": False}
     labels = []
     for precision, tolerance in (("float32", 0.0), ("bfloat16", 0.01)):
         settings = SearchConfig(**options, precision=precision, tolerance=tolerance).settings()
@@ -143,5 +143,6 @@ def test_searches_with_all_savings_find_the_labels_of_those_with_none(cifar: dic
         labels.append((spaces.whole_labeller @ columns(found.weights)).view(-1, K, 8).argmax(1))
     begun = initial_basis(spaces.d1, K, list(range(8)))[:, :, :K]
     start = (spaces.whole_labeller @ columns(begun)).view(-1, K, 8).argmax(1)
-    assert float((labels[0] == labels[1]).double().mean()) >= 0.999
-    assert float((labels[0] == start).double().mean()) < 0.95  # the searches went somewhere
+    equal, still = (float((labels[0] == other).double().mean()) for other in (labels[1], start))
+    assert equal >= 0.995
+    assert still < 0.95  # the searches went somewhere
