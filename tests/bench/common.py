@@ -53,12 +53,18 @@ def load(name: str) -> Data:
 
 def machine() -> dict[str, Any]:
     """Where the figures come from."""
+    import sklearn
     import torch
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
     found: dict[str, Any] = {"processor": model, "cores": len(os.sched_getaffinity(0)), "versions": versions}
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()

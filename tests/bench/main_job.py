@@ -8,8 +8,6 @@ with machine and versions. Takes about ten minutes on two cores; run nothing bes
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import DATA, output, table, write
 from sklearn.datasets import load_digits
 
 SEEDS = (1, 2, 3)
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 def run(folder: Path, *words: str) -> float:
@@ -81,40 +79,15 @@ def cifar(seed: int) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    import torch
-
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "versions": versions}
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
-
-
-def table(name: str, rows: dict[int, dict[str, float]]) -> str:
-    """Markdown: a row a figure, a column a seed."""
-    keys = list(next(iter(rows.values())))
-    lines = [f"| {name} | " + " | ".join(f"seed {seed}" for seed in rows) + " |", "|---" * (len(rows) + 1) + "|"]
-    for key in keys:
-        cells = [f"{row[key]:.4g}" for row in rows.values()]
-        lines.append(f"| {key} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure, print, write."""
-    results = {"digits": {seed: digits(seed) for seed in SEEDS}}
+    results = {"digits": {f"seed {seed}": digits(seed) for seed in SEEDS}}
+    write(output("main_job.json"), results)
     if DATA.is_dir():
-        results["cifar10-dev"] = {seed: cifar(seed) for seed in SEEDS}
+        results["cifar10-dev"] = {f"seed {seed}": cifar(seed) for seed in SEEDS}
+        write(output("main_job.json"), results)
     for name, rows in results.items():
         print(table(name, rows), end="\n\n")
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results" / "main_job.json"
-    path.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":

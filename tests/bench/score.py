@@ -8,18 +8,12 @@ writes the figures with machine and versions. Takes about ten minutes on two cor
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from common import DATA, output, table, write
 from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -34,7 +28,6 @@ from hume_ssl.search.subsets import Spaces
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.spec import parse_spec
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 STEPS, EACH, CLASSES = (8, 30, 100, 220), 5, 10
 
 
@@ -98,32 +91,14 @@ def figures(spaces: Spaces) -> dict[str, float]:
     return row
 
 
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    import sklearn
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "scikit-learn": sklearn.__version__}
-    return {"processor": model, "cores": len(os.sched_getaffinity(0)), "versions": versions}
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown: a row a figure, a column a data set."""
-    lines = ["| 20 labellings | " + " | ".join(rows) + " |", "|---" * (len(rows) + 1) + "|"]
-    for key in next(iter(rows.values())):
-        lines.append(f"| {key} | " + " | ".join(f"{row[key]:.4g}" for row in rows.values()) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure, print, write."""
     warnings.simplefilter("ignore")  # scikit-learn warns of 100 iterations that were not enough, 200 times a set
-    rows = {name: figures(make()) for name, make in data_sets().items()}
-    print(table(rows))
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results" / "score.json"
-    path.write_text(json.dumps({"machine": machine(), **rows}, indent=1) + "\n")
-    print(f"written to {path}")
+    rows: dict[str, dict[str, float]] = {}
+    for name, make in data_sets().items():
+        rows[name] = figures(make())
+        write(output("score.json"), rows)
+    print(table("20 labellings", rows))
 
 
 if __name__ == "__main__":
