@@ -169,9 +169,10 @@ def outer_gradient(
     gradient = torch.zeros_like(labels)
     loss = torch.zeros_like(labels[0, 0])
     for one in judged:
-        solved = one.solve(labels[one.subset.train], labels[one.subset.test])
-        gradient.index_add_(0, one.subset.train, solved.train)
-        gradient.index_add_(0, one.subset.test, solved.test)
+        train, test = one.subset.train.to(labels.device), one.subset.test.to(labels.device)
+        solved = one.solve(labels[train], labels[test])
+        gradient.index_add_(0, train, solved.train)
+        gradient.index_add_(0, test, solved.test)
         loss += solved.loss
     gradient += len(judged) * entropy_gradient(labels.mean(0), entropy_weight, m)
     back = sparsemax_backward(labels, gradient).view(m, -1)
