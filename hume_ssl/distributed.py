@@ -77,7 +77,7 @@ def leave(code: int) -> None:
     if world() > 1:
         for other in range(1, world()):
             if other not in _busy:
-                with suppress(RuntimeError):  # it is gone already
+                with suppress(RuntimeError, ValueError):  # it is gone already, or was never met
                     send(other, {}, {END: code})
 
 

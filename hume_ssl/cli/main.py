@@ -65,7 +65,11 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OUR_FAILURE
     except Exception as error:
-        code = _from_typer(error)
+        try:
+            code = _from_typer(error)
+        except BaseException:
+            distributed.leave(OUR_FAILURE)
+            raise
     sys.stdout.flush()
     distributed.leave(code)
     sys.exit(code)

@@ -25,6 +25,7 @@ __all__ = [
     "assign_labels",
     "best_search",
     "check_classes",
+    "check_objective",
     "label_items",
     "prepare_spaces",
     "run_searches",
@@ -88,13 +89,15 @@ def prepare_spaces(
 
     index = np.flatnonzero(train)
     centre = space_centre(labeller, index) if config.settings().centre and config.objective == "hume" else None
+    if device.startswith("mps"):  # it has no float64, which factorisations need
+        device = "cpu"
     return Spaces(labeller, list(judges), index, centre, device)
 
 
 def batch_size(classes: int, config: SearchConfig, device: str = "cpu") -> int:
     """Searches side by side: `search.batch`, else by the number of classes and the device alone, so that results do
     not depend on how many searches are asked for; a divisor of 100, so that hundreds of them leave none to run twice.
-    A GPU takes as many as a third of its memory holds."""
+    A GPU takes up to 1,000 columns, fewer where a third of its memory does not hold them."""
     settings = config.settings()
     if settings.batch:
         return settings.batch
@@ -144,7 +147,8 @@ def run_searches(
     """
     from hume_ssl.search.runner import batch_runner
 
-    size, run = batch_size(classes, config, spaces.device), batch_runner(spaces, classes, config)
+    settings, size = config.settings(), batch_size(classes, config, spaces.device)
+    run = batch_runner(spaces, classes, config)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     starts = range(whole, config.searches, size)
@@ -153,13 +157,17 @@ def run_searches(
         return run(start, progress, midway(start) if midway is not None else None)
 
     for start, batch in zip(starts, spread(one, starts), strict=True):
-        if not np.isfinite(batch.objective).all():
+        if len(batch) != size:  # another process may have another GPU
             raise InputError(
-                f"the objective of {np.count_nonzero(~np.isfinite(batch.objective))} searches is not a number: give a "
-                f"smaller search.outer_lr than {config.settings().outer_lr}, a smaller search.inner_lr than "
-                f"{config.settings().inner_lr}, or spaces with smaller values"
+                f"a process ran {len(batch)} searches side by side, not {size}: give search.batch = {size}"
             )
         wanted = batch.first(config.searches - start)
+        if lost := np.count_nonzero(~np.isfinite(wanted.objective)):
+            inner = f", a smaller search.inner_lr than {settings.inner_lr}" if settings.inner_steps else ""
+            raise InputError(
+                f"the objective of {lost} searches is not a number: give a smaller search.outer_lr than "
+                f"{settings.outer_lr}{inner}, or spaces with smaller values"
+            )
         found = wanted if found is None else found.joined(wanted)
         if keep is not None:
             keep(found)
@@ -184,6 +192,12 @@ def check_classes(classes: int, n: int, d1: int | None) -> None:
             f"--classes {classes} is more than the {d1} directions of the labeller space, which cannot hold as many "
             f"orthogonal classes: give at most {d1}, or a wider labeller"
         )
+
+
+def check_objective(config: SearchConfig) -> None:
+    """Raise InputError for settings that an objective cannot be searched with."""
+    if config.objective == "turtle" and not config.settings().inner_steps:
+        raise InputError("search.inner_steps = 0 is HUME's closed form, which TURTLE does not have: give 1 or more")
 
 
 def label_items(searches: Searches, spaces: Sequence[NDArray[Any]], device: str = "cpu") -> NDArray[np.int32]:
@@ -216,7 +230,7 @@ def assign_labels(
     from hume_ssl.search.subsets import unit_rows
 
     r, _, k = weights.shape
-    matrix = columns(weights)
+    matrix = columns(weights).to(device)
     labellings = np.empty((r, len(labeller)), dtype=np.int32)
     step = max(1, min(CHUNK, (1 << 27) // (k * r)))
     for start in range(0, len(labeller), step):

@@ -35,7 +35,8 @@ class Plan:
         lr: eta, the size of a step.
         leaps: steps taken at once, in order; they sum to the number of steps.
         leading: (d, l) orthonormal directions that are walked, or None for all.
-        error: bound on the relative error of the derivative by the labels, 0 = every step, in every direction.
+        error: bound, to leading order and without rounding, on the relative error of the derivative by the labels; 0 =
+            every step, in every direction.
     """
 
     lr: float
@@ -96,10 +97,10 @@ def longest_leap(steps: int, rate: float, tolerance: float) -> int:
 
 
 def _even(steps: int, longest: int) -> tuple[int, ...]:
-    """`steps` in as few leaps as possible, of lengths that differ by one at most. Two by two is no gain: a leap costs
-    two gradients."""
-    if longest <= 2:
-        return (1,) * steps
+    """`steps` in as few leaps as possible, of lengths that differ by one at most; single steps where these cost no more
+    gradients, of which a leap takes two."""
     count = -(-steps // longest)
+    if 2 * count >= steps:
+        return (1,) * steps
     short, longer = divmod(steps, count)
     return (short + 1,) * longer + (short,) * (count - longer)

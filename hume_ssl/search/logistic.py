@@ -58,9 +58,8 @@ class _Batch:
         self.share = (learn / learn.sum(1, keepdim=True)).to(self.real)[:, None]  # (p, 1, n) weights of the mean loss
         seen = torch.zeros(p, k, device=device).scatter_add_(1, labels, learn.float())
         absent = torch.where(seen > 0, 0.0, -1e30).to(self.real)
-        self.z = (
-            absent[:, :, None].expand(p, k, n).contiguous()
-        )  # logits, in units of log 2: exp2 is several times faster than exp
+        # Logits, in units of log 2: exp2 is several times faster than exp.
+        self.z = absent[:, :, None].expand(p, k, n).contiguous()
         self.residual = torch.empty(p, k, n, dtype=self.x.dtype, device=device)
         self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # step s, change of gradient y, both (p, k d); 1 / (s.y)
         self.hits = np.zeros(p, dtype=np.int64)

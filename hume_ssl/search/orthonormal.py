@@ -23,7 +23,7 @@ def initial_basis(
     """One random orthogonal matrix B a seed, whose first k columns are the weights a search starts from.
 
     As in the published code: k directions drawn as a Linear's weights are, completed by normal ones, then QR with the
-    signs that make it unique. Each search draws from a generator of its own, whatever runs beside it.
+    signs that make it unique (not so if thin). Each search draws from a generator of its own, whatever runs beside it.
 
     Args:
         d1, k: B is (d1, d1); k <= d1 directions are drawn as a Linear's weights are.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress
 from hume_ssl.schema import SearchConfig
 from hume_ssl.search import (
@@ -16,6 +15,7 @@ from hume_ssl.search import (
     assign_labels,
     batch_size,
     check_classes,
+    check_objective,
     engine,
     turtle_batch,
     turtle_spaces,
@@ -77,14 +77,13 @@ def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
 def _turtle(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
     """What runs a batch of TURTLE searches, in all spaces of the run, the labeller first."""
     check_classes(classes, len(spaces.train), None)
+    check_objective(config)
     turtle = turtle_spaces.Turtle(spaces, classes, config.settings())
-    if not turtle.settings.inner_steps:
-        raise InputError("search.inner_steps = 0 is HUME's closed form, which TURTLE does not have: give 1 or more")
 
     def run(
         seeds: Sequence[int], progress: Progress | None, midway: Midway | None
     ) -> tuple[turtle_batch.TurtleResult, dict[str, Any]]:
-        result = turtle_batch.search_batch(turtle, seeds, progress)  # a matter of minutes: nothing is kept midway
+        result = turtle_batch.search_batch(turtle, seeds, progress)  # nothing is kept midway yet
         weights, bias = turtle_spaces.stored(turtle, result.weights)
         labellings = turtle_spaces.label_rows(turtle.arrays, weights, bias, spaces.device)
         widths = [array.shape[1] for array in turtle.arrays]

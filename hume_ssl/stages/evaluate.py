@@ -19,7 +19,7 @@ from hume_ssl.item_columns import load_truth
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items
+from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_spaces
 
 CURVE = (1, 4, 15, 25, 100, 400)
 
@@ -62,8 +62,8 @@ def evaluate(
         reliable=np.zeros(len(found.labels), dtype=bool),
         voters=np.asarray(record["voters"]),
     )
-    names = [Path(n) for n in record["artefacts"] if n.startswith("spaces/") and n.endswith(".npy")]
-    spaces = [run.read_npy(run.path / n) for n in sorted(names, key=lambda n: (n.stem != "labeller", n.stem))]
+    labeller, judges = stored_spaces(run)
+    spaces = [labeller, *(judge for judge in judges if judge is not labeller)]
     figures = figures_of(discovery, truth, selection=picked, predictions=predictions, spaces=spaces)
     if selection is not None:
         figures["selection"] = {"path": str(run.labels_csv(selection)), **figures["selection"]}

@@ -14,11 +14,11 @@ from hume_ssl.files import plain
 from hume_ssl.item_columns import load_truth
 from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches, prepare_spaces
-from hume_ssl.search.score import generalization_scores, labelling_objective
+from hume_ssl.search.score import generalization_scores, labelling_objective, score_method
 from hume_ssl.search.subsets import Spaces
 from hume_ssl.spaces.embed import pick_device
 from hume_ssl.stages.artefacts import stored_searches
-from hume_ssl.stages.table import Found, load_found, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, load_found, stored_items, stored_recipe, stored_spaces
 
 
 def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, device: str | None = None) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, devic
     consensus; facts for `--json`.
 
     Train items with a label count, as the searches see train items alone; the others (-1, or not listed) are left out
-    of everything, as if they were no items of the run.
+    of everything, as if they were no items of the run: the objective's random subsets are then others than those of the
+    searches.
 
     Args:
         labels_file: npy in the order of items.csv, or CSV filepath,label; any number of classes from 2.
@@ -47,7 +48,8 @@ def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, devic
     config = stored_recipe(run).search
     spaces, searches = _spaces(run, known, config, device), stored_searches(run)
     objective = labelling_objective(spaces, labels, len(classes), config)
-    generalization = float(generalization_scores(spaces, labels[None], len(classes))[0])
+    method = score_method(int(found.train.sum()), spaces.d2, len(found.names))  # as the searches were scored
+    generalization = float(generalization_scores(spaces, labels[None], len(classes), method)[0])
     facts = {
         "labels": labels_file,
         "n": len(labels),
@@ -71,12 +73,8 @@ def score(run: RunFolder, labels_file: str, say: Callable[[str], None], *, devic
 
 def _spaces(run: RunFolder, known: Any, config: Any, device: str | None) -> Spaces:
     """The spaces of the run, memory-mapped, with the labelled train items as all there are."""
-    names = [Path(n) for n in run.stage("discover")["artefacts"] if n.startswith("spaces/") and n.endswith(".npy")]
-    names.sort(key=lambda name: (name.stem != "labeller", len(name.stem), name.stem))  # judge, judge-2, ..., judge-10
-    first, *judges = [run.read_npy(run.path / name) for name in names]
-    if names[0].stem != "labeller":  # TURTLE without one: the first judge stands for it, being one of the judges too
-        judges = [first, *judges]
-    return prepare_spaces(first, judges or [first], known, config, str(pick_device(device or config.device)))
+    labeller, judges = stored_spaces(run)
+    return prepare_spaces(labeller, judges, known, config, str(pick_device(device or config.device)))
 
 
 def _rank(value: float, others: Any) -> int:
@@ -90,7 +88,7 @@ def _lines(facts: dict[str, Any], found: Found, searches: Searches) -> list[str]
     unlabelled = int(found.train.sum()) - facts["n"]
     lines = [
         f"{facts['labels']}: {facts['n']} labelled train items of {k} classes"
-        + (f"; {unlabelled} without a label are left out" if unlabelled else ""),
+        + (f"; {unlabelled} without a label are left out, and ranks are approximate" if unlabelled else ""),
         f"objective             {facts['objective']:.4f}  rank {rank['objective']} of {r} (lower is better)",
         f"generalization score  {facts['generalization_score']:.4f}  rank {rank['generalization_score']} of {r}",
         f"consensus             accuracy {like['acc']:.4f}  ARI {like['ari']:.4f} between the two",

@@ -130,7 +130,11 @@ def test_plans_at_their_edges() -> None:
 
 
 def test_searches_with_all_savings_find_the_labels_of_those_with_none(cifar: dict[str, np.ndarray]) -> None:
-    """50 outer steps from the same start and subsets: at least 99.9 % of labels equal, bfloat16 and leaps together."""
+    """50 outer steps from the same start and subsets, bfloat16 and leaps together: at least 99.5 % of labels equal.
+
+    Adam's first steps go by the sign of a gradient, so that float32's own rounding already moves about 0.14 % of labels
+    (tests/bench/engine.py on usps): 99.9 % cannot be had of any change of the order of sums.
+    """
     labeller, judge = (cifar[name][:1000].astype(np.float32) for name in ("mobilenetv2", "resnet50s3"))
     judge /= np.linalg.norm(judge, axis=1).mean()
     spaces = Spaces(labeller, [judge], np.arange(1000))

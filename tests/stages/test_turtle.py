@@ -85,6 +85,12 @@ def test_hume_still_asks_for_a_labeller_and_names_the_way_out(spaces: Path, hume
     assert not (spaces / "hume-run").exists()
 
 
+def test_the_closed_form_is_refused_before_anything_is_written(spaces: Path, hume: Hume) -> None:
+    answer = hume("discover", "--judge", "mobilenetv2.npy", *SMALL, *TURTLE_FLAG, "--set", "search.inner_steps=0")
+    assert answer.code == 2 and "search.inner_steps" in answer.err
+    assert not (spaces / "hume-run").exists()
+
+
 def test_no_space_at_all_is_refused(spaces: Path, hume: Hume) -> None:
     answer = hume("discover", "--recipe", "images", *SMALL, *TURTLE_FLAG)
     assert answer.code == 2 and "--judge" in answer.err
