@@ -43,8 +43,9 @@ def generalization_scores(
 
     As in the published code: unregularised logistic regression, ten folds shuffled once with seed 1, mean accuracy on
     the folds left out. All labellings and folds are fitted side by side, by the steps scikit-learn takes
-    (`hume_ssl.search.logistic`). Products are in bfloat16 where the hardware has it, whatever `search.precision` says of
-    the searches: single scores then differ by a few items. tests/bench/score.py compares with scikit-learn on three data sets.
+    (`hume_ssl.search.logistic`). Products are in bfloat16 where the hardware has it, whatever `search.precision` says
+    of the searches: single scores then differ by a few items. tests/bench/score.py compares with scikit-learn on three
+    data sets.
 
     Args:
         labellings: (r, m) classes 0..k-1 of the train items, in the order of `spaces.train`. At most 20,000 items,
