@@ -1,10 +1,10 @@
 """The generalization score against scikit-learn: `python tests/bench/score.py [OUTPUT.json]`.
 
-Speed: 20 labellings of 10,000 items in a judge space 1024 wide, ten classes, against scikit-learn's fits of four of them
-in the same run, scaled up. Agreement: 20 labellings of digits and cifar10-dev, four of usps, found by searches of 8 to
-220 steps so that they differ in quality; and for comparison the closed form that takes over for many classes. Prints the
-table and writes the figures with machine and versions. Takes about a quarter of an hour on two cores; run nothing beside
-it.
+Speed: 20 labellings of 10,000 items in a judge space 1024 wide, ten classes, against scikit-learn's fits of four
+of them in the same run, scaled up. Agreement: 20 labellings of digits and cifar10-dev, four of usps, found by
+searches of 8 to 220 steps so that they differ in quality; and for comparison the closed form that takes over for
+many classes. Prints the table and writes the figures with machine and versions. Takes about a quarter of an hour
+on two cores; run nothing beside it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def scikit_learn(x: np.ndarray, labels: np.ndarray) -> float:
 
 
 def figures(spaces: Spaces, compared: int) -> dict[str, float]:
-    """Seconds of both for 20 labellings, and how they differ; scikit-learn fits `compared` of them, its seconds scaled."""
+    """Seconds of both for 20 labellings, and how they differ; scikit-learn fits `compared`, its seconds scaled."""
     found = labellings(spaces)
     began = time.perf_counter()
     ours = generalization_scores(spaces, found, CLASSES, "logistic")
