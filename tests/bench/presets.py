@@ -53,19 +53,17 @@ def main() -> None:
             plans.append(("usps", 100, {}))
     results: dict[str, Any] = {}
     for name, searches, settings in plans:
-        data = load(name)
-        runs = {
-            f"{preset} {seed}": measure(data, preset, seed, searches, settings)
-            for seed in SEEDS
-            for preset in ("fast", "paper")
-        }
-        means = {
-            preset: float(np.mean([runs[f"{preset} {seed}"]["consensus"] for seed in SEEDS]))
-            for preset in ("fast", "paper")
-        }
+        data, runs = load(name), dict[str, dict[str, float]]()
+        for seed in SEEDS:
+            for preset in ("fast", "paper"):
+                runs[f"{preset} {seed}"] = measure(data, preset, seed, searches, settings)
+            means = {
+                preset: float(np.mean([run["consensus"] for key, run in runs.items() if key.startswith(preset)]))
+                for preset in ("fast", "paper")
+            }
+            results[name] = {"runs": runs, "mean consensus": means}
+            write(output("presets.json"), results)
         print(table(name, runs), f"\nmean consensus: {means}\n", flush=True)
-        results[name] = {"runs": runs, "mean consensus": means}
-        write(output("presets.json"), results)
 
 
 if __name__ == "__main__":
