@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+import hume_ssl
 from hume_ssl.api import DEFAULT_ENCODERS
 from hume_ssl.config import load_recipe
 from hume_ssl.item_columns import make_split
@@ -49,6 +51,29 @@ def load(name: str) -> Data:
         items, truth, encoders = load_items("digits"), load_digits().target, recipe.spaces.encoders
         train = make_split(len(truth), recipe.data.split, recipe.data.split_seed, [""] * len(truth)) == "train"
     return Data([embed(items, parse_spec(text), train, device="cpu") for text in encoders], truth, train)
+
+
+def measure(data: Data, searches: int, seed: int, **options: Any) -> tuple[dict[str, float], dict[str, Any]]:
+    """The figures of one run of `hume_ssl.discover`, all on train items, and what `evaluate` says of its searches."""
+    began = time.monotonic()
+    found = hume_ssl.discover(
+        labeller=data.spaces[0],
+        judges=data.spaces[1:],
+        classes=10,
+        train=data.train,
+        searches=searches,
+        seed=seed,
+        **options,
+    )
+    seconds = time.monotonic() - began
+    told = hume_ssl.evaluate(found, data.truth)
+    figures = {
+        "consensus": told["consensus"]["acc"],
+        "single_search": float(np.mean(told["searches"]["acc"])),
+        "objective_correlation": told["objective_correlation"]["rho"],
+        "seconds": seconds,
+    }
+    return figures, told["searches"]
 
 
 def machine() -> dict[str, Any]:

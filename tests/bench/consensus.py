@@ -10,43 +10,18 @@ are those of searches and consensus with the spaces given. Run nothing beside it
 from __future__ import annotations
 
 import sys
-import time
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import DATA, RESULTS, Data, load, table, write
+from common import DATA, RESULTS, load, measure, table, write
 from numpy.typing import NDArray
 
-import hume_ssl
 from hume_ssl.evaluation import kmeans_baseline
 
 PLANS = {"digits": (100, (1, 2, 3, 4, 5)), "cifar10-dev": (50, (1, 2, 3)), "usps": (50, (1, 2, 3))}  # searches, seeds
 COLOURS = ("#1b6ca8", "#d1495b", "#66a182", "#edae49", "#6c4f8c")  # one a seed
-
-
-def measure(data: Data, seed: int, searches: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """The figures of one run, all on train items, and what `evaluate` says of its searches."""
-    began = time.monotonic()
-    found = hume_ssl.discover(
-        labeller=data.spaces[0],
-        judges=data.spaces[1:],
-        classes=10,
-        train=data.train,
-        searches=searches,
-        seed=seed,
-        device="cpu",
-    )
-    seconds = time.monotonic() - began
-    told = hume_ssl.evaluate(found, data.truth)
-    figures = {
-        "consensus": told["consensus"]["acc"],
-        "single_search": float(np.mean(told["searches"]["acc"])),
-        "objective_correlation": told["objective_correlation"]["rho"],
-        "seconds": seconds,
-    }
-    return figures, told["searches"]
 
 
 def scatter(name: str, runs: dict[int, dict[str, Any]]) -> str:
@@ -103,7 +78,7 @@ def main() -> None:
         kmeans = kmeans_baseline(data.spaces, data.train, data.truth, 10)
         rows, runs = {}, {}
         for seed in seeds:
-            figures, runs[seed] = measure(data, seed, searches)
+            figures, runs[seed] = measure(data, searches, seed, device="cpu")
             rows[f"seed {seed}"] = {"kmeans": kmeans, **figures}
         print(table(f"{name}, {searches} searches", rows), end="\n\n", flush=True)
         results[name] = {"searches": searches, **rows}
