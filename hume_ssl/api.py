@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
-from hume_ssl.consensus import Picked, find_consensus, neighbour_agreement, pick, reliable_items
+from hume_ssl.consensus import (
+    Picked,
+    agreement_of,
+    chosen_spaces,
+    find_consensus,
+    find_nearest,
+    pick,
+    reliable_items,
+)
 from hume_ssl.errors import InputError
 from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
 from hume_ssl.train import train_fixmatch
@@ -46,6 +54,7 @@ class Discovery:
     neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
     reliable: Mask  # (n,) both above one half
     voters: NDArray[np.int64]  # the searches whose votes were counted
+    neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
 
 
 def discover(
@@ -98,13 +107,18 @@ def discover(
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
-    return conclude(found, others, mask, classes, recipe.consensus)
+    return conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None)
 
 
 def conclude(
-    searches: Searches, judges: Sequence[Array], train: Mask, classes: int, config: ConsensusConfig
+    searches: Searches,
+    judges: Sequence[Array],
+    train: Mask,
+    classes: int,
+    config: ConsensusConfig,
+    labeller: Array | None = None,
 ) -> Discovery:
-    """The consensus of searches: alignment, vote, neighbours in the judge spaces, reliable items."""
+    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items."""
     consensus = find_consensus(
         searches.labellings,
         classes,
@@ -114,10 +128,20 @@ def conclude(
         train=train,
         voters=config.voters,
     )
-    nearby = neighbour_agreement(judges, consensus.labels, train, config.neighbours)
+    spaces = chosen_spaces(config.neighbour_space, labeller, judges)
+    nearest = find_nearest(spaces, train, config.neighbours)
+    nearby = agreement_of(nearest, consensus.labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
-        classes, train, searches, consensus.labels, consensus.agreement, nearby, reliable, consensus.voters
+        classes,
+        train,
+        searches,
+        consensus.labels,
+        consensus.agreement,
+        nearby,
+        reliable,
+        consensus.voters,
+        nearest.how,
     )
 
 

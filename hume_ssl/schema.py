@@ -220,6 +220,7 @@ class ConsensusConfig(Table):
     """How the labellings become one."""
 
     neighbours: int = Field(20, ge=1)
+    neighbour_space: Literal["judge", "labeller", "both"] = "labeller"  # where they are looked for
     voters: float = Field(0.5, gt=0, le=1)  # share of the searches that vote, the best by objective; 1: the paper
 
 

@@ -1,15 +1,20 @@
 """From many labellings to one, and to the items of each class that can be relied on."""
 
-from hume_ssl.consensus.neighbours import neighbour_agreement
+from hume_ssl.consensus.nearest import Nearest, find_nearest
+from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
 from hume_ssl.consensus.reliable import Picked, TooFewReliable, pick, reliable_items
 from hume_ssl.consensus.vote import Consensus, align, find_consensus, match_to_old
 
 __all__ = [
     "Consensus",
+    "Nearest",
     "Picked",
     "TooFewReliable",
+    "agreement_of",
     "align",
+    "chosen_spaces",
     "find_consensus",
+    "find_nearest",
     "match_to_old",
     "neighbour_agreement",
     "pick",
