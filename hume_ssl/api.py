@@ -10,7 +10,7 @@ hume_ssl.evaluate(found, truth, selection=picked)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
 from hume_ssl.consensus import (
+    DEFAULT_STRATEGY,
     Picked,
     agreement_of,
     chosen_spaces,
@@ -55,6 +56,7 @@ class Discovery:
     reliable: Mask  # (n,) both above one half
     voters: NDArray[np.int64]  # the searches whose votes were counted
     neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
+    space: Array | None = None  # (n, d1) the labeller, which `select` measures in; None: not kept
 
 
 def discover(
@@ -107,7 +109,7 @@ def discover(
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
-    return conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None)
+    return replace(conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None), space=first)
 
 
 def conclude(
@@ -145,10 +147,26 @@ def conclude(
     )
 
 
-def select(found: Discovery, per_class: int, *, allow_short: bool = False) -> Picked:
-    """The reliable train items of each class, the most certain first, at most `per_class`.
+def select(
+    found: Discovery,
+    per_class: int,
+    *,
+    strategy: str = DEFAULT_STRATEGY,
+    space: Array | str | Path | None = None,
+    seed: int = 0,
+    allow_short: bool = False,
+) -> Picked:
+    """At most `per_class` reliable train items of each class, as `hume-ssl select` picks them.
 
-    Raises TooFewReliable (an InputError with a table) where a class has fewer and `allow_short` is off.
+    Args:
+        strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random".
+        space: to measure in, (n, d) floats or a file; None: the labeller that `found` keeps. Where it keeps none,
+            certainty is that of the votes alone, near-duplicates go unseen, and "cover" is refused.
+        seed: of the draws of "random".
+        allow_short: take what there is where a class has fewer.
+
+    Raises TooFewReliable (an InputError with a table) where a class has fewer and `allow_short` is off; InputError for
+    a space of other items, or none where one is needed.
     """
     return pick(
         found.labels,
@@ -157,6 +175,9 @@ def select(found: Discovery, per_class: int, *, allow_short: bool = False) -> Pi
         found.train,
         per_class,
         found.classes,
+        strategy=strategy,
+        space=found.space if space is None else _load(space, "labeller"),
+        seed=seed,
         allow_short=allow_short,
     )
 

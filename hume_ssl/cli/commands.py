@@ -73,6 +73,9 @@ def discover(
 
 def select(
     per_class: Annotated[int, typer.Option(help="At most so many items of each class.")],
+    strategy: Annotated[
+        Literal["certain", "cover", "random"], typer.Option(help="Which of the reliable items are picked.")
+    ] = "certain",
     allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
@@ -81,7 +84,10 @@ def select(
     """Pick the most reliable items of each class into a label file."""
     from hume_ssl.stages.select import select as stage
 
-    answer(stage(RunFolder(run), per_class, sayer(as_json), allow_short=allow_short, overwrite=overwrite), as_json)
+    facts = stage(
+        RunFolder(run), per_class, sayer(as_json), strategy=strategy, allow_short=allow_short, overwrite=overwrite
+    )
+    answer(facts, as_json)
 
 
 def train_fixmatch(

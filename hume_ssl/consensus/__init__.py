@@ -2,13 +2,16 @@
 
 from hume_ssl.consensus.nearest import Nearest, find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
-from hume_ssl.consensus.reliable import Picked, TooFewReliable, pick, reliable_items
+from hume_ssl.consensus.pick import DEFAULT_STRATEGY, Picked, Strategy, pick
+from hume_ssl.consensus.reliable import TooFewReliable, reliable_items
 from hume_ssl.consensus.vote import Consensus, align, find_consensus, match_to_old
 
 __all__ = [
+    "DEFAULT_STRATEGY",
     "Consensus",
     "Nearest",
     "Picked",
+    "Strategy",
     "TooFewReliable",
     "agreement_of",
     "align",

@@ -70,7 +70,7 @@ def evaluate(
     if training is not None:
         figures["train"] = {"name": training, **figures["train"]}
     if per_class_curve:
-        figures["per_class_curve"] = _curve(found, truth)
+        figures["per_class_curve"] = _curve(found, truth, labeller)
     identity = {"truth": sha256_file(Path(truth_file).expanduser()), "consensus": found.digest}
     run.begin_stage("evaluate", identity)
     figures = plain(figures)
@@ -125,15 +125,16 @@ def _check_fresh(run: RunFolder, stage: str, command: str) -> None:
         )
 
 
-def _curve(found: Found, truth: Any) -> dict[str, Any]:
+def _curve(found: Found, truth: Any, space: Any) -> dict[str, Any]:
     """Figures of the reliable items at several numbers a class; short classes give what they have."""
     k = len(found.names)
     _, mapping = evaluate_consensus(found.labels, truth, found.train, k)
+    shares = (found.agreement, found.neighbour_agreement)
+    picked = pick(found.labels, *shares, found.train, max(CURVE), k, strategy="certain", space=space, allow_short=True)
     curve = {}
-    for per_class in CURVE:
-        shares = (found.agreement, found.neighbour_agreement)
-        picked = pick(found.labels, *shares, found.train, per_class, k, allow_short=True)
-        figures = evaluate_selection(picked.label, picked.index, truth, mapping, k)
+    for per_class in CURVE:  # the most certain of fewer are the first of more
+        first = picked.rank <= per_class
+        figures = evaluate_selection(picked.label[first], picked.index[first], truth, mapping, k)
         curve[str(per_class)] = {key: figures[key] for key in ("n", "correct", "accuracy")}
     return curve
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from hume_ssl.consensus import pick
+from hume_ssl.consensus import DEFAULT_STRATEGY, pick
 from hume_ssl.run import RunFolder, decide
-from hume_ssl.stages.table import load_found, run_flag
+from hume_ssl.stages.table import DISCOVER, load_found, run_flag, stored_recipe, stored_spaces
 
 
 def stage_name(per_class: int) -> str:
@@ -23,15 +23,19 @@ def select(
     per_class: int,
     say: Callable[[str], None],
     *,
+    strategy: str = DEFAULT_STRATEGY,
     allow_short: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
 
+    `strategy` is one of those of `pick`; it measures in the labeller of the run, and draws by the seed of its searches.
+
     Raises InputError: no finished discover; too few reliable items, with a table; another selection in its place.
     """
     began = time.monotonic()
     found = load_found(run)
+    seed = stored_recipe(run).search.seed
     picked = pick(
         found.labels,
         found.agreement,
@@ -39,13 +43,23 @@ def select(
         found.train,
         per_class,
         len(found.names),
+        strategy=strategy,
+        space=stored_spaces(run)[0],
+        seed=seed,
         allow_short=allow_short,
         names=found.names,
     )
     stage, path = stage_name(per_class), run.labels_csv(per_class)
+    spaces = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
+    identity |= {"strategy": strategy, "seed": seed, "spaces": spaces}
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
-    facts: dict[str, Any] = {"per_class": per_class, "n": len(picked.index), "class_counts": sizes}
+    facts: dict[str, Any] = {
+        "per_class": per_class,
+        "strategy": strategy,
+        "n": len(picked.index),
+        "class_counts": sizes,
+    }
     if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
         say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
         return {"run": str(run.path), "path": str(path), **facts}
@@ -65,9 +79,11 @@ def select(
     run.finish_stage(stage, [path], time.monotonic() - began, **facts)
     run.log(f"finished {stage}: {facts}")
     short = sum(size < per_class for size in sizes)
+    empty = [name for name, size in zip(found.names, sizes, strict=True) if not size]
     say(
-        f"{len(picked.index)} items of {sum(size > 0 for size in sizes)} classes picked"
+        f"{len(picked.index)} items of {len(sizes) - len(empty)} classes picked ({strategy})"
         + (f" ({short} classes have fewer than {per_class})" if short else "")
+        + (f"; no reliable item in {', '.join(empty)}" if empty else "")
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
     return {"run": str(run.path), "path": str(path), **facts}

@@ -88,8 +88,11 @@ def stored_recipe(run: RunFolder) -> DiscoverRecipe:
 def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """The labeller and the judges of the run, memory-mapped; alone, the labeller is the judge too.
 
-    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
+    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well. Raises InputError if
+    they are gone.
     """
+    if not run.spaces_json.is_file():
+        raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run_flag(run)}")
     names = list(json.loads(run.spaces_json.read_text(encoding="utf-8")))
     spaces = [run.read_npy(run.space(name)) for name in names]
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
