@@ -2,7 +2,7 @@
 
 from hume_ssl.consensus.nearest import Nearest, find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
-from hume_ssl.consensus.pick import DEFAULT_STRATEGY, Picked, Strategy, pick
+from hume_ssl.consensus.strategies import DEFAULT_STRATEGY, Picked, Strategy, pick
 from hume_ssl.consensus.reliable import TooFewReliable, reliable_items
 from hume_ssl.consensus.vote import Consensus, align, find_consensus, match_to_old
 
