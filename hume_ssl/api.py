@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
-from hume_ssl.consensus import Picked, find_consensus, neighbour_agreement, pick, reliable_items
+from hume_ssl.consensus import (
+    Picked,
+    find_consensus,
+    match,
+    neighbour_agreement,
+    pick,
+    reliable_items,
+    vote_share,
+    weighted_vote,
+)
 from hume_ssl.errors import InputError
 from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
 from hume_ssl.train import train_fixmatch
@@ -42,10 +51,12 @@ class Discovery:
     train: Mask  # (n,) True for train items, all that searches and votes have learned from
     searches: Searches
     labels: NDArray[np.int64]  # (n,) consensus classes, test items too
-    agreement: NDArray[np.float64]  # (n,) share of searches that agree
+    agreement: NDArray[np.float64]  # (n,) share of the searches' votes, by weight, for that class
     neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
     reliable: Mask  # (n,) both above one half
-    voters: NDArray[np.int64]  # the searches whose votes were counted
+    weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
+    stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
+    left_out: list[str]  # (r,) why a search was not heard; "" = it was
 
 
 def discover(
@@ -112,12 +123,24 @@ def conclude(
         objective=searches.objective,
         classes_found=searches.classes_found,
         train=train,
+        align=config.align,
+        weights=config.weights,
         voters=config.voters,
+        vote=config.vote,
     )
     nearby = neighbour_agreement(judges, consensus.labels, train, config.neighbours)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
-        classes, train, searches, consensus.labels, consensus.agreement, nearby, reliable, consensus.voters
+        classes=classes,
+        train=train,
+        searches=searches,
+        labels=consensus.labels,
+        agreement=consensus.agreement,
+        neighbour_agreement=nearby,
+        reliable=reliable,
+        weights=consensus.weights,
+        stability=consensus.stability,
+        left_out=consensus.left_out,
     )
 
 
@@ -186,28 +209,20 @@ def evaluate(
 
 
 def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Classes of new items by the task encoders of a discovery, and the share of searches that agree.
+    """Classes of new items by the task encoders of a discovery, and the share of the votes for them.
 
     `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
     spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
     """
-    from hume_ssl.metrics import match_classes
-
     spaces = [labeller] if isinstance(labeller, np.ndarray) else list(labeller)
     if len({len(space) for space in spaces}) > 1:
         raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
-    searches, k = found.searches, found.classes
-    labellings = label_items(searches, spaces)
-    votes = np.zeros((labellings.shape[1], k), dtype=np.int64)
-    aligned = np.empty(labellings.shape, dtype=np.int64)
-    for search, labelling in enumerate(labellings):
-        known = searches.labellings[search][found.train]
-        aligned[search] = match_classes(known, found.labels[found.train], k)[labelling]
-        if search in found.voters:
-            used = aligned[search] >= 0
-            votes[np.flatnonzero(used), aligned[search][used]] += 1
-    labels = votes.argmax(1).astype(np.int64)
-    return labels, (aligned == labels).mean(0)
+    labellings = label_items(found.searches, spaces)
+    matching = match(found.searches.labellings, found.labels, found.classes, found.train)
+    heaviest = int(found.weights.argmax())
+    ties = matching[heaviest][labellings[heaviest]]
+    labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
+    return labels, vote_share(labellings, matching, found.weights, labels)
 
 
 def _make_spaces(

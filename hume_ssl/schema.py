@@ -220,7 +220,11 @@ class ConsensusConfig(Table):
     """How the labellings become one."""
 
     neighbours: int = Field(20, ge=1)
-    voters: float = Field(0.5, gt=0, le=1)  # share of the searches that vote, the best by objective; 1: the paper
+    # The paper: align = "reference", weights = "equal".
+    align: Literal["stable", "reference", "spectral"] = "stable"
+    weights: Literal["objective", "score", "stability", "equal"] = "objective"
+    voters: float = Field(1.0, gt=0, le=1)  # share of the searches that vote, the heaviest
+    vote: Literal["majority", "dawid-skene"] = "majority"
 
 
 class DiscoverRecipe(Table):

@@ -32,7 +32,7 @@ def stability(labellings: Labels, k: int, train: NDArray[np.bool_] | None = None
     if r == 1:
         return np.ones(1)
     table = pairwise_ari(labellings, k, train, items)
-    return (table.sum(1) - 1) / (r - 1)
+    return np.asarray((table.sum(1) - 1) / (r - 1))
 
 
 def pairwise_ari(

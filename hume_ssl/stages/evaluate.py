@@ -50,8 +50,7 @@ def evaluate(
         raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")
     selection, picked = _selection(run, found, per_class)
     training, predictions = _training(run, name)
-    record = run.stage("discover")
-    searches = stored_searches(run)
+    searches, votes = stored_searches(run), run.read_csv(run.searches_csv)
     discovery = Discovery(
         classes=len(found.names),
         train=found.train,
@@ -60,7 +59,9 @@ def evaluate(
         agreement=found.agreement,
         neighbour_agreement=found.neighbour_agreement,
         reliable=np.zeros(len(found.labels), dtype=bool),
-        voters=np.asarray(record["voters"]),
+        weights=votes["weight"].to_numpy(dtype=np.float64),
+        stability=votes["stability"].to_numpy(dtype=np.float64),
+        left_out=votes["left_out"].tolist(),
     )
     labeller, judges = stored_spaces(run)
     spaces = [labeller, *(judge for judge in judges if judge is not labeller)]
