@@ -71,7 +71,7 @@ def find_consensus(
     r, n = labellings.shape
     train = np.ones(n, dtype=bool) if train is None else train
     if classes_found is None:
-        classes_found = [len(np.unique(labelling[train])) for labelling in labellings]
+        classes_found = [np.count_nonzero(np.bincount(labelling[train])) for labelling in labellings]
     score = np.asarray(scores, dtype=np.float64)
     if objective is None and weights == "objective":
         weights = "equal"
