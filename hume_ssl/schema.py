@@ -221,7 +221,7 @@ class ConsensusConfig(Table):
 
     neighbours: int = Field(20, ge=1)
     # The paper: align = "reference", weights = "equal".
-    align: Literal["stable", "reference", "spectral"] = "stable"
+    align: Literal["auto", "spectral", "stable", "reference"] = "auto"
     weights: Literal["objective", "score", "stability", "equal"] = "objective"
     voters: float = Field(1.0, gt=0, le=1)  # share of the searches that vote, the heaviest
     vote: Literal["majority", "dawid-skene"] = "majority"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.consensus.stability import sampled
 from hume_ssl.metrics import confusion
 
 Labels = NDArray[np.integer[Any]]
@@ -15,9 +16,9 @@ Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 ROUNDS = 20  # of matching and voting, at most; two or three are usual
-CHUNK = 8192  # items looked at at once by the spectral consensus
-COLUMNS = 4000  # classes of all searches together that it takes in: its eigenvectors cost their third power
-CLUSTERED = 50_000  # train items its k-means is fitted to
+CLUSTERED = 20_000  # train items that the spectral matching looks at
+COLUMNS = 4000  # classes of all searches together that it takes in: their eigenvectors cost the third power
+CHUNK = 4096  # items of which these columns are held at once
 
 
 def match(labellings: Labels, reference: Labels, k: int, train: Mask) -> Ids:
@@ -50,14 +51,13 @@ def align(labellings: Labels, reference: Labels, k: int, train: Mask) -> Ids:
 
 
 def match_until_stable(
-    labellings: Labels, start: Ids, k: int, train: Mask, vote: Callable[[Ids], Ids]
+    labellings: Labels, matching: Ids, k: int, train: Mask, vote: Callable[[Ids], Ids]
 ) -> tuple[Ids, Ids]:
-    """Match to `start`, vote, match to the vote, and so on until no class of any labelling moves: (r, k) and (n,).
+    """Vote, match to the vote, and so on until no class of any labelling moves: the last matching and vote.
 
-    The outcome hangs on `start` only where votes are close, and what one odd reference got wrong is mended by the rest.
-    `vote` makes labels (n,) of matchings (r, k).
+    What one odd reference got wrong is mended by the rest; the outcome hangs on the first `matching` (r, k) only where
+    votes are close. `vote` makes labels (n,) of a matching.
     """
-    matching, labels = match(labellings, start, k, train), start
     for _ in range(ROUNDS):
         labels = vote(matching)
         again = match(labellings, labels, k, train)
@@ -67,41 +67,41 @@ def match_until_stable(
     return matching, labels
 
 
-def spectral_labels(labellings: Labels, weights: NDArray[np.float64], k: int, train: Mask) -> Ids:
-    """(n,) a clustering of the items by which labellings put them together; no reference, no matching of class ids.
+def spectral_matching(labellings: Labels, weights: NDArray[np.float64], named: Ids, k: int, train: Mask) -> Ids:
+    """(r, k) the labellings matched to a clustering of the items by which labellings put them together.
 
     Every class of every labelling is a 0/1 column, scaled by the root of its weight over its size; items are embedded
-    by the k leading singular vectors, rows at unit norm, and clustered by k-means (a cluster-based similarity ensemble:
-    Strehl and Ghosh, 2002, solved as normalised cut of the bipartite graph of items and classes: Fern and Brodley,
-    2004). Of many labellings the heaviest are taken in, up to 4,000 columns.
+    by the k leading singular vectors, rows at unit norm, and clustered by k-means (a cluster ensemble: Strehl and
+    Ghosh, 2002; as normalised cut of the bipartite graph of items and classes: Fern and Brodley, 2004). No single
+    labelling is a reference, which pays where all are weak. At most 20,000 train items are looked at, drawn once, and
+    of many labellings the heaviest, up to 4,000 columns.
 
     Args:
         labellings: (r, n) class ids 0..k-1.
         weights: (r,) 0 or more.
-        train: (n,) True for items that the embedding and k-means are fitted to.
+        named: (n,) a labelling whose class ids the clusters get.
+        train: (n,) True for train items.
     """
     from sklearn.cluster import KMeans
 
-    heaviest = np.sort(np.lexsort((np.arange(len(weights)), -weights))[: max(1, COLUMNS // k)])
-    chosen = labellings[heaviest[weights[heaviest] > 0]]
-    used = weights[heaviest[weights[heaviest] > 0]]
-    sizes = np.stack([np.bincount(row[train], minlength=k) for row in chosen]).astype(np.float64)
-    scale = np.sqrt(used[:, None] / np.maximum(sizes, 1)).ravel()
+    items = sampled(np.flatnonzero(train), CLUSTERED)
+    some = labellings[:, items]
+    heaviest = np.lexsort((np.arange(len(weights)), -weights))[: max(1, COLUMNS // k)]
+    chosen = np.sort(heaviest[weights[heaviest] > 0])
+    sizes = np.stack([np.bincount(row, minlength=k) for row in some[chosen]])
+    scale = np.sqrt(weights[chosen][:, None] / np.maximum(sizes, 1)).ravel()
     gram = np.zeros((len(scale), len(scale)))
-    for rows in _chunks(np.flatnonzero(train)):
-        columns = _one_hot(chosen, rows, k, scale)
+    for start in range(0, len(items), CHUNK):
+        columns = _one_hot(some[chosen, start : start + CHUNK], k, scale)
         gram += columns.T @ columns
-    _, vectors = np.linalg.eigh(gram)
-    basis = vectors[:, -k:]
-    embedded = np.empty((labellings.shape[1], k), dtype=np.float32)
-    for rows in _chunks(np.arange(labellings.shape[1])):
-        part = _one_hot(chosen, rows, k, scale) @ basis
-        embedded[rows] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-    fitted = np.flatnonzero(train)
-    if len(fitted) > CLUSTERED:
-        fitted = np.sort(np.random.default_rng(0).choice(fitted, CLUSTERED, replace=False))
-    found = KMeans(n_clusters=k, n_init=10, random_state=0).fit(embedded[fitted])
-    return np.asarray(found.predict(embedded), dtype=np.int64)
+    basis = np.linalg.eigh(gram)[1][:, -k:]
+    embedded = np.concatenate(
+        [_one_hot(some[chosen, start : start + CHUNK], k, scale) @ basis for start in range(0, len(items), CHUNK)]
+    )
+    embedded /= np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
+    clusters = KMeans(n_clusters=k, n_init=10, random_state=0).fit_predict(embedded).astype(np.int64)
+    every = np.ones(len(items), dtype=bool)
+    return match(some, match(clusters[None], named[items], k, every)[0][clusters], k, every)
 
 
 def match_to_old(new: Labels, old: Labels, k: int) -> Ids:
@@ -110,14 +110,10 @@ def match_to_old(new: Labels, old: Labels, k: int) -> Ids:
     return matching
 
 
-def _one_hot(labellings: Labels, rows: Ids, k: int, scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(len(rows), r * k) each labelling's classes as scaled 0/1 columns."""
-    r = len(labellings)
-    columns: NDArray[np.float64] = np.zeros((len(rows), r * k))
-    cells = labellings[:, rows].T + np.arange(r) * k
+def _one_hot(labellings: Labels, k: int, scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, r * k) each labelling's classes as 0/1 columns, times `scale` (r * k,); labellings are (r, n)."""
+    r, n = labellings.shape
+    columns: NDArray[np.float64] = np.zeros((n, r * k))
+    cells = labellings.T + np.arange(r) * k
     np.put_along_axis(columns, cells, scale[cells], axis=1)
     return columns
-
-
-def _chunks(rows: Ids) -> list[Ids]:
-    return np.split(rows, range(CHUNK, len(rows), CHUNK))

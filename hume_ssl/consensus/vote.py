@@ -9,15 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hume_ssl.consensus.align import Ids, Labels, Mask, match, match_until_stable, spectral_labels
+from hume_ssl.consensus.align import COLUMNS, Ids, Labels, Mask, match, match_until_stable, spectral_matching
 from hume_ssl.consensus.dawid_skene import dawid_skene
 from hume_ssl.consensus.stability import stability
 from hume_ssl.consensus.weights import Figures, Weighting, left_out, vote_weights
 from hume_ssl.errors import InputError
 
-Alignment = Literal["stable", "reference", "spectral"]
+Alignment = Literal["auto", "spectral", "stable", "reference"]
 Voting = Literal["majority", "dawid-skene"]
 
+SPECTRAL_FROM = 20  # searches that a spectral matching must be able to take in, for "auto" to take it
 BALLOT = 1 << 21  # votes (items times classes) counted at once: 8 MB, which caches hold
 
 
@@ -42,7 +43,7 @@ def find_consensus(
     objective: ArrayLike | None = None,
     classes_found: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     train: Mask | None = None,
-    align: Alignment = "stable",
+    align: Alignment = "auto",
     weights: Weighting = "objective",
     voters: float = 1.0,
     vote: Voting = "majority",
@@ -58,8 +59,9 @@ def find_consensus(
         objective: (r,) lower is better; None: all votes count alike, unless `weights` names another figure.
         classes_found: (r,) classes each search has among train items; None: counted.
         train: (n,) True for train items, on which labellings are matched; None: all.
-        align: "reference" (the best score among those heard), "stable" (from the heaviest search, matched again to the
-            vote until no class moves), "spectral" (as stable, from a spectral clustering of all labellings).
+        align: "reference": to the best score among those heard. "stable": to the heaviest search, then to the vote
+            until no class moves. "spectral": to a clustering of all labellings (`spectral_matching`), then as stable.
+            "auto": spectral, but stable from 201 classes up, too many for it.
         weights: `vote_weights`.
         voters: share of the searches heard that vote, in (0, 1], the heaviest.
         vote: "majority", of weighted votes; among classes with equally many the one of the reference if it is one of
@@ -71,7 +73,7 @@ def find_consensus(
     r, n = labellings.shape
     train = np.ones(n, dtype=bool) if train is None else train
     if classes_found is None:
-        classes_found = [np.count_nonzero(np.bincount(labelling[train])) for labelling in labellings]
+        classes_found = [int(np.count_nonzero(np.bincount(row[train]))) for row in labellings]
     score = np.asarray(scores, dtype=np.float64)
     if objective is None and weights == "objective":
         weights = "equal"
@@ -92,15 +94,14 @@ def find_consensus(
     def ballot(matching: Ids) -> Ids:
         return weighted_vote(labellings, matching, figures, k, named)
 
-    if align == "reference":
+    if align == "spectral" or (align == "auto" and k * SPECTRAL_FROM <= COLUMNS):
+        matching = spectral_matching(labellings, figures, named, k, train)
+    else:
         matching = match(labellings, named, k, train)
+    if align == "reference":
         labels = ballot(matching)
     else:
-        start = named
-        if align == "spectral":
-            start = spectral_labels(labellings, figures, k, train)
-            start = match(start[None], named, k, train)[0][start]
-        matching, labels = match_until_stable(labellings, start, k, train, ballot)
+        matching, labels = match_until_stable(labellings, matching, k, train, ballot)
     if vote == "dawid-skene":
         voting = np.flatnonzero(figures)
         aligned = np.stack([matching[search].astype(np.int32)[labellings[search]] for search in voting])

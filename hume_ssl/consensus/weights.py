@@ -11,7 +11,7 @@ Figures = NDArray[np.float64]
 Weighting = Literal["equal", "objective", "score", "stability"]
 
 ALONE = 0.5  # of the median stability: a search below agrees with the others no better than by half of what is usual
-SHARPNESS = 4.0  # a search half-way down the order weighs exp(-4), about a fiftieth of the best
+SHARPNESS = 6.0  # where all searches agree, one half-way down the order weighs exp(-6) of the best
 
 
 def left_out(classes_found: NDArray[np.integer[Any]], stability: Figures, k: int) -> list[str]:
@@ -43,8 +43,10 @@ def vote_weights(
 ) -> Figures:
     """(r,) how much the vote of each search counts, at most 1, the best search's weight; 0 for those not heard.
 
-    "equal" is the paper. By a figure, w = exp(-4 (best - x) / (best - median)), best and median over those heard: the
-    scale of the figure falls out, the best few decide, and where all are alike all count.
+    "equal" is the paper. By a figure, w = exp(-6 s (best - x) / (best - median)), with s the mean stability, best and
+    median over those heard. The scale of the figure falls out. Where searches agree on most (s near 1), what they share
+    they share in their errors too, and the best few decide; where they differ (s near 0), each errs in its own way,
+    which votes even out, and all count.
 
     Args:
         weighting: "equal", or the figure: "objective" (lower is better), "score" (generalization score), "stability".
@@ -57,5 +59,6 @@ def vote_weights(
     best, median = float(figure[heard].max()), float(np.median(figure[heard]))
     if best == median:
         return heard.astype(np.float64)
-    weights = np.exp(-SHARPNESS * (best - np.where(heard, figure, best)) / (best - median))
+    sharpness = SHARPNESS * max(0.0, float(stability[heard].mean()))
+    weights = np.exp(-sharpness * (best - np.where(heard, figure, best)) / (best - median))
     return np.where(heard, weights, 0.0)

@@ -24,21 +24,25 @@ def test_where_most_have_collapsed_none_is_left_out_for_it() -> None:
 
 @pytest.mark.parametrize("name", ["objective", "score", "stability"])
 def test_weights_by_hand(name: str) -> None:
-    """Figures 0 (best), 1, 2 (the median of those heard), 3, 4 and one not heard: exp(-4 x / 2)."""
+    """Figures 0 (best), 1, 2 (the median of those heard), 3, 4 and one not heard: exp(-6 s x / 2). The mean stability
+    of those heard is 0.5, but where it is the figure itself, -2: no sharper than 0, all count alike."""
     figure = np.array([2.0, 0, 1, 3, 4, -7])
-    none = np.full(6, np.nan)
-    given = {"objective": none, "score": none, "stability": none} | {name: figure if name == "objective" else -figure}
+    none, even = np.full(6, np.nan), np.array([0.5, 0.5, 0.5, 0.5, 0.5, np.nan])
+    given = {"objective": none, "score": none, "stability": even} | {name: figure if name == "objective" else -figure}
     heard = np.array([True] * 5 + [False])
     weights = vote_weights(name, heard, **{"scores" if k == "score" else k: v for k, v in given.items()})
-    assert weights == pytest.approx([*np.exp([-4.0, 0, -2, -6, -8]), 0])
+    wanted = np.exp([-3.0, 0, -1.5, -4.5, -6]) if name != "stability" else np.ones(5)
+    assert weights == pytest.approx([*wanted, 0])
 
 
 def test_weights_do_not_hang_on_the_scale_of_the_figure() -> None:
-    objective, none = np.random.default_rng(0).random(9), np.zeros(9)
+    objective, none, stability = np.random.default_rng(0).random(9), np.zeros(9), np.full(9, 0.7)
     heard = np.ones(9, dtype=bool)
-    one = vote_weights("objective", heard, objective, none, none)
-    assert vote_weights("objective", heard, 5 * objective - 3, none, none) == pytest.approx(one)
+    one = vote_weights("objective", heard, objective, none, stability)
+    assert vote_weights("objective", heard, 5 * objective - 3, none, stability) == pytest.approx(one)
     assert one.max() == 1
+    unlike = vote_weights("objective", heard, objective, none, stability / 7)
+    assert np.log(unlike) == pytest.approx(np.log(one) / 7)  # where searches differ, more of them count
 
 
 def test_equal_figures_weigh_the_same() -> None:
