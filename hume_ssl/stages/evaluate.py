@@ -139,7 +139,8 @@ def _curve(found: Found, truth: Any) -> dict[str, Any]:
         try:
             picked = pick(found.labels, *shares, found.train, per_class, k, allow_short=True)
         except TooFewReliable:  # not one item is reliable: a figure here, where select has nothing to write
-            picked = Picked(*(np.zeros(0, dtype=np.int64) for _ in range(3)), [])
+            none = np.zeros(0, dtype=np.int64)
+            picked = Picked(none, none, none, [])
         figures = evaluate_selection(picked.label, picked.index, truth, mapping, k)
         short = int(np.count_nonzero(np.bincount(picked.label, minlength=k) < per_class))
         curve[str(per_class)] = {**{key: figures[key] for key in ("n", "correct", "accuracy")}, "short": short}
