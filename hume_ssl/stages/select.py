@@ -49,9 +49,10 @@ def select(
     facts: dict[str, Any] = {"per_class": per_class, "n": len(picked.index), "class_counts": sizes}
     witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
     bins = {"agreement_bins": agreement_bins(witnesses[0])}
+    state = decide(run, stage, identity, overwrite=overwrite, resumable=False)
     for line in bins_table(*witnesses):
         say(line)
-    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
+    if state == "finished":
         say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
         return {"run": str(run.path), "path": str(path), **facts, **bins}
     run.remove_stage(stage)
