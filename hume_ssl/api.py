@@ -177,6 +177,7 @@ def evaluate(
         spaces: the labeller, if there is one, and then the judges, for the baselines; none: no baselines.
     """
     from hume_ssl import evaluation, metrics
+    from hume_ssl.calibration import calibration
 
     truth, k, train = np.asarray(truth, dtype=np.int64), found.classes, found.train
     if truth.shape != found.labels.shape:
@@ -193,6 +194,9 @@ def evaluate(
         },
         "best_search": {"acc": accuracies[best]},
     }
+    known = train & (truth >= 0)
+    right = metrics.correct(found.labels[known], truth[known], mapping)
+    figures["calibration"] = calibration(found.agreement[known], found.neighbour_agreement[known], right)
     if selection is not None:
         figures["selection"] = evaluation.evaluate_selection(selection.label, selection.index, truth, mapping, k)
     if predictions is not None:

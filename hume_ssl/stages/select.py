@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from hume_ssl.calibration import agreement_bins, bins_table
 from hume_ssl.consensus import pick
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.stages.table import load_found, run_flag
@@ -46,9 +47,14 @@ def select(
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
     facts: dict[str, Any] = {"per_class": per_class, "n": len(picked.index), "class_counts": sizes}
-    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
+    witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
+    bins = {"agreement_bins": agreement_bins(witnesses[0])}
+    state = decide(run, stage, identity, overwrite=overwrite, resumable=False)
+    for line in bins_table(*witnesses):
+        say(line)
+    if state == "finished":
         say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
-        return {"run": str(run.path), "path": str(path), **facts}
+        return {"run": str(run.path), "path": str(path), **facts, **bins}
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
     table = {
@@ -70,4 +76,4 @@ def select(
         + (f" ({short} classes have fewer than {per_class})" if short else "")
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
-    return {"run": str(run.path), "path": str(path), **facts}
+    return {"run": str(run.path), "path": str(path), **facts, **bins}
