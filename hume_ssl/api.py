@@ -20,9 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
 from hume_ssl.consensus import (
     Picked,
+    agreement_of,
+    chosen_spaces,
     find_consensus,
+    find_nearest,
     match,
-    neighbour_agreement,
     pick,
     reliable_items,
     vote_share,
@@ -57,6 +59,7 @@ class Discovery:
     weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
     stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
     left_out: list[str]  # (r,) why a search was not heard; "" = it was
+    neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
 
 
 def discover(
@@ -109,13 +112,18 @@ def discover(
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
-    return conclude(found, others, mask, classes, recipe.consensus)
+    return conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None)
 
 
 def conclude(
-    searches: Searches, judges: Sequence[Array], train: Mask, classes: int, config: ConsensusConfig
+    searches: Searches,
+    judges: Sequence[Array],
+    train: Mask,
+    classes: int,
+    config: ConsensusConfig,
+    labeller: Array | None = None,
 ) -> Discovery:
-    """The consensus of searches: alignment, vote, neighbours in the judge spaces, reliable items."""
+    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items."""
     consensus = find_consensus(
         searches.labellings,
         classes,
@@ -128,7 +136,9 @@ def conclude(
         voters=config.voters,
         vote=config.vote,
     )
-    nearby = neighbour_agreement(judges, consensus.labels, train, config.neighbours)
+    spaces = chosen_spaces(config.neighbour_space, labeller, judges)
+    nearest = find_nearest(spaces, train, config.neighbours)
+    nearby = agreement_of(nearest, consensus.labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
         classes=classes,
@@ -141,6 +151,7 @@ def conclude(
         weights=consensus.weights,
         stability=consensus.stability,
         left_out=consensus.left_out,
+        neighbour_search=nearest.how,
     )
 
 

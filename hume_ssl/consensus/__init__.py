@@ -1,17 +1,22 @@
 """From many labellings to one, and to the items of each class that can be relied on."""
 
 from hume_ssl.consensus.align import align, match, match_to_old
-from hume_ssl.consensus.neighbours import neighbour_agreement
+from hume_ssl.consensus.nearest import Nearest, find_nearest
+from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
 from hume_ssl.consensus.reliable import Picked, TooFewReliable, pick, reliable_items
 from hume_ssl.consensus.stability import stability
 from hume_ssl.consensus.vote import Consensus, find_consensus, vote_share, weighted_vote
 
 __all__ = [
     "Consensus",
+    "Nearest",
     "Picked",
     "TooFewReliable",
+    "agreement_of",
     "align",
+    "chosen_spaces",
     "find_consensus",
+    "find_nearest",
     "match",
     "match_to_old",
     "neighbour_agreement",

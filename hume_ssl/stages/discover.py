@@ -95,7 +95,8 @@ def discover(
             run.discard(DISCOVER, keep)
         raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
-    discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus)
+    own = labeller if inputs.sources[0].name == "labeller" else None  # without one a judge stands for it
+    discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own)
     artefacts = write_discovery(run, inputs, discovery)
     stale = mark_stale(run)
     facts = _summary(inputs, discovery)
@@ -175,6 +176,7 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
         "class_sizes": sorted(sizes.tolist(), reverse=True),
         "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
         "left_out_searches": dict(Counter(reason.partition(":")[0] for reason in found.left_out if reason)),
+        "neighbours": found.neighbour_search,
         "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
         "reliable_items": int(np.count_nonzero(found.reliable & found.train)),
     }
