@@ -220,7 +220,7 @@ class ConsensusConfig(Table):
     """How the labellings become one."""
 
     neighbours: int = Field(20, ge=1)
-    neighbour_space: Literal["both", "labeller", "judge"] = "both"  # where they are looked for
+    neighbour_space: Literal["labeller", "judge", "both"] = "labeller"  # where they are looked for
     # The paper: align = "reference", weights = "equal".
     align: Literal["auto", "spectral", "stable", "reference"] = "auto"
     weights: Literal["objective", "score", "stability", "equal"] = "objective"

@@ -33,7 +33,7 @@ def left_out(classes_found: NDArray[np.integer[Any]], stability: Figures, k: int
     for search in np.flatnonzero(~whole):
         reasons[search] = f"collapsed: {classes_found[search]} of {k} classes"
     usual = float(np.median(stability[whole]))
-    for search in np.flatnonzero(whole & (stability < ALONE * usual)):
+    for search in np.flatnonzero(whole & (stability < ALONE * usual)) if usual > 0 else ():  # 0 or less: all differ
         reasons[search] = f"alone: ARI {stability[search]:.2f} with the others, where {usual:.2f} is usual"
     return reasons
 

@@ -15,6 +15,8 @@ def test_collapsed_and_lonely_searches_are_left_out_with_a_reason() -> None:
 def test_weak_searches_that_all_differ_are_kept() -> None:
     assert left_out(np.array([5] * 4), np.array([0.20, 0.15, 0.11, 0.22]), 5) == [""] * 4
     assert left_out(np.array([5]), np.array([1.0]), 5) == [""]
+    assert left_out(np.array([5, 5]), np.array([-0.02, -0.02]), 5) == ["", ""]  # less alike than chance: nobody's fault
+    assert left_out(np.array([5] * 3), np.array([-0.02, -0.01, 0.01]), 5) == [""] * 3
 
 
 def test_where_most_have_collapsed_none_is_left_out_for_it() -> None:
