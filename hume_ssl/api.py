@@ -25,8 +25,11 @@ from hume_ssl.consensus import (
     chosen_spaces,
     find_consensus,
     find_nearest,
+    match,
     pick,
     reliable_items,
+    vote_share,
+    weighted_vote,
 )
 from hume_ssl.errors import InputError
 from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
@@ -51,12 +54,14 @@ class Discovery:
     train: Mask  # (n,) True for train items, all that searches and votes have learned from
     searches: Searches
     labels: NDArray[np.int64]  # (n,) consensus classes, test items too
-    agreement: NDArray[np.float64]  # (n,) share of searches that agree
+    agreement: NDArray[np.float64]  # (n,) share of the searches' votes, by weight, for that class
     neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
     reliable: Mask  # (n,) both above one half
-    voters: NDArray[np.int64]  # the searches whose votes were counted
+    weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
+    stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
+    left_out: list[str]  # (r,) why a search was not heard; "" = it was
     neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
-    space: Array | None = None  # (n, d1) the labeller, which `select` measures in; None: not kept
+    spaces: tuple[Array, ...] = ()  # (n, d) the labeller, if there is one, and the judges; (): not kept
 
 
 def discover(
@@ -109,7 +114,8 @@ def discover(
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
-    return replace(conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None), space=first)
+    every = (first, *(judge for judge in others if judge is not first))
+    return replace(conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None), spaces=every)
 
 
 def conclude(
@@ -128,22 +134,27 @@ def conclude(
         objective=searches.objective,
         classes_found=searches.classes_found,
         train=train,
+        align=config.align,
+        weights=config.weights,
         voters=config.voters,
+        vote=config.vote,
     )
     spaces = chosen_spaces(config.neighbour_space, labeller, judges)
     nearest = find_nearest(spaces, train, config.neighbours)
     nearby = agreement_of(nearest, consensus.labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
-        classes,
-        train,
-        searches,
-        consensus.labels,
-        consensus.agreement,
-        nearby,
-        reliable,
-        consensus.voters,
-        nearest.how,
+        classes=classes,
+        train=train,
+        searches=searches,
+        labels=consensus.labels,
+        agreement=consensus.agreement,
+        neighbour_agreement=nearby,
+        reliable=reliable,
+        weights=consensus.weights,
+        stability=consensus.stability,
+        left_out=consensus.left_out,
+        neighbour_search=nearest.how,
     )
 
 
@@ -152,7 +163,7 @@ def select(
     per_class: int,
     *,
     strategy: str = DEFAULT_STRATEGY,
-    space: Array | str | Path | None = None,
+    spaces: Sequence[Array | str | Path] = (),
     seed: int = 0,
     allow_short: bool = False,
 ) -> Picked:
@@ -160,8 +171,8 @@ def select(
 
     Args:
         strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random".
-        space: to measure in, (n, d) floats or a file; None: the labeller that `found` keeps. Where it keeps none,
-            certainty is that of the votes alone, near-duplicates go unseen, and "cover" is refused.
+        spaces: to measure in, (n, d) floats or files; (): those that `found` keeps. Where it keeps none, certainty is
+            that of the votes alone, near-duplicates go unseen, and "cover" is refused.
         seed: of the draws of "random".
         allow_short: take what there is where a class has fewer.
 
@@ -176,7 +187,7 @@ def select(
         per_class,
         found.classes,
         strategy=strategy,
-        space=found.space if space is None else _load(space, "labeller"),
+        spaces=[_load(space, "space") for space in spaces] or found.spaces,
         seed=seed,
         allow_short=allow_short,
     )
@@ -199,6 +210,7 @@ def evaluate(
         spaces: the labeller, if there is one, and then the judges, for the baselines; none: no baselines.
     """
     from hume_ssl import evaluation, metrics
+    from hume_ssl.calibration import calibration
 
     truth, k, train = np.asarray(truth, dtype=np.int64), found.classes, found.train
     if truth.shape != found.labels.shape:
@@ -215,6 +227,9 @@ def evaluate(
         },
         "best_search": {"acc": accuracies[best]},
     }
+    known = train & (truth >= 0)
+    right = metrics.correct(found.labels[known], truth[known], mapping)
+    figures["calibration"] = calibration(found.agreement[known], found.neighbour_agreement[known], right)
     if selection is not None:
         figures["selection"] = evaluation.evaluate_selection(selection.label, selection.index, truth, mapping, k)
     if predictions is not None:
@@ -231,28 +246,20 @@ def evaluate(
 
 
 def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Classes of new items by the task encoders of a discovery, and the share of searches that agree.
+    """Classes of new items by the task encoders of a discovery, and the share of the votes for them.
 
     `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
     spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
     """
-    from hume_ssl.metrics import match_classes
-
     spaces = [labeller] if isinstance(labeller, np.ndarray) else list(labeller)
     if len({len(space) for space in spaces}) > 1:
         raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
-    searches, k = found.searches, found.classes
-    labellings = label_items(searches, spaces)
-    votes = np.zeros((labellings.shape[1], k), dtype=np.int64)
-    aligned = np.empty(labellings.shape, dtype=np.int64)
-    for search, labelling in enumerate(labellings):
-        known = searches.labellings[search][found.train]
-        aligned[search] = match_classes(known, found.labels[found.train], k)[labelling]
-        if search in found.voters:
-            used = aligned[search] >= 0
-            votes[np.flatnonzero(used), aligned[search][used]] += 1
-    labels = votes.argmax(1).astype(np.int64)
-    return labels, (aligned == labels).mean(0)
+    labellings = label_items(found.searches, spaces)
+    matching = match(found.searches.labellings, found.labels, found.classes, found.train)
+    heaviest = int(found.weights.argmax())
+    ties = matching[heaviest][labellings[heaviest]]
+    labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
+    return labels, vote_share(labellings, matching, found.weights, labels)
 
 
 def _make_spaces(

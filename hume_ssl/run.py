@@ -56,7 +56,7 @@ OWNED: dict[str, tuple[str, ...]] = {
     "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
               "{}/predictions.csv"),
     "assign": ("{}.csv",),
-    "evaluate": ("evaluation.json",),
+    "evaluate": ("evaluation.json", "reliability.svg"),
     "report": ("report.html",),
 }  # fmt: skip
 
@@ -116,6 +116,7 @@ class RunFolder:
         self.classes_csv = self.path / "classes.csv"
         self.pretrain = self.path / "pretrain"
         self.evaluation_json = self.path / "evaluation.json"
+        self.reliability_svg = self.path / "reliability.svg"
         self.report_html = self.path / "report.html"
 
     def space(self, name: str) -> Path:

@@ -220,8 +220,12 @@ class ConsensusConfig(Table):
     """How the labellings become one."""
 
     neighbours: int = Field(20, ge=1)
-    neighbour_space: Literal["judge", "labeller", "both"] = "labeller"  # where they are looked for
-    voters: float = Field(0.5, gt=0, le=1)  # share of the searches that vote, the best by objective; 1: the paper
+    neighbour_space: Literal["labeller", "judge", "both"] = "labeller"  # where they are looked for
+    # The paper: align = "reference", weights = "equal".
+    align: Literal["auto", "spectral", "stable", "reference"] = "auto"
+    weights: Literal["objective", "score", "stability", "equal"] = "objective"
+    voters: float = Field(1.0, gt=0, le=1)  # share of the searches that vote, the heaviest
+    vote: Literal["majority", "dawid-skene"] = "majority"
 
 
 class DiscoverRecipe(Table):

@@ -1,10 +1,13 @@
 """From many labellings to one, and to the items of each class that can be relied on."""
 
+from hume_ssl.consensus.align import align, match, match_to_old
 from hume_ssl.consensus.nearest import Nearest, find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
-from hume_ssl.consensus.strategies import DEFAULT_STRATEGY, Picked, Strategy, pick
+from hume_ssl.consensus.prototypes import likeness
 from hume_ssl.consensus.reliable import TooFewReliable, reliable_items
-from hume_ssl.consensus.vote import Consensus, align, find_consensus, match_to_old
+from hume_ssl.consensus.stability import stability
+from hume_ssl.consensus.strategies import DEFAULT_STRATEGY, Picked, Strategy, pick
+from hume_ssl.consensus.vote import Consensus, find_consensus, vote_share, weighted_vote
 
 __all__ = [
     "DEFAULT_STRATEGY",
@@ -18,8 +21,13 @@ __all__ = [
     "chosen_spaces",
     "find_consensus",
     "find_nearest",
+    "likeness",
+    "match",
     "match_to_old",
     "neighbour_agreement",
     "pick",
     "reliable_items",
+    "stability",
+    "vote_share",
+    "weighted_vote",
 ]

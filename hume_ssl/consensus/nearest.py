@@ -37,9 +37,9 @@ def find_nearest(spaces: Spaces, train: NDArray[np.bool_], neighbours: int = 20)
     """The distinct train rows nearest to every item by cosine, in all given spaces side by side, each at unit norm.
 
     Items whose rows at unit norm are equal in every bit are one row here, which is never its own neighbour. Spaces may
-    be memory-mapped; they are read a chunk of rows at a time. What it takes is the index, 4 d bytes a distinct train
-    row, and 2 d bytes beyond 200,000 of them (n = 1.28 million, d = 1024: 2.6 GB, or 5.2 GB where half precision does
-    not reach the recall), and some 4 * neighbours + 250 bytes an item.
+    be memory-mapped; they are read a chunk of rows at a time. What it takes in memory is the index, 4 d bytes a
+    distinct train row, 2 d beyond 200,000 of them (n = 1.28 million, d = 1024: 2.6 GB, or 5.2 GB where half precision
+    does not reach the recall), 4 * neighbours bytes an item, and, before there is an index, some 250 bytes an item.
 
     Args:
         spaces: (n, d) each.
@@ -106,7 +106,7 @@ def _cells(spaces: Spaces, items: Rows, wanted: int) -> tuple[Any, str]:
     sample = np.sort(rng.choice(len(items), min(SAMPLE, len(items)), replace=False))
     queries = _unit(spaces, items[sample])
     truth = _others(_brute_force(spaces, items, queries, wanted + 1), sample)
-    picked = _unit(spaces, np.sort(rng.choice(items, min(len(items), 64 * number), replace=False)))
+    picked = np.sort(rng.choice(items, min(len(items), 40 * number), replace=False))
     centres = faiss.IndexFlatIP(_width(spaces))
     for precision in (faiss.ScalarQuantizer.QT_fp16, None):
         shape, metric = (centres, _width(spaces), number), faiss.METRIC_INNER_PRODUCT
@@ -115,7 +115,8 @@ def _cells(spaces: Spaces, items: Rows, wanted: int) -> tuple[Any, str]:
             index = faiss.IndexIVFFlat(*shape, metric)
         else:
             index = faiss.IndexIVFScalarQuantizer(*shape, precision, metric, False)
-        index.train(picked)
+        # The second time the centres are there already, and any rows will do.
+        index.train(queries if centres.ntotal else _unit(spaces, picked))
         _fill(index, spaces, items)
         for index.nprobe in _probes(number):
             _, found = index.search(queries, wanted + 1)

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hume_ssl.consensus.centrality import centrality
 from hume_ssl.consensus.coverage import cover, reach_of, stood_for, without_duplicates
 from hume_ssl.consensus.nearest import _unit
+from hume_ssl.consensus.prototypes import likeness
 from hume_ssl.consensus.reliable import Shares, check_enough, reliable_items
 from hume_ssl.errors import InputError
 
@@ -40,19 +40,19 @@ def pick(
     k: int,
     *,
     strategy: str = DEFAULT_STRATEGY,
-    space: NDArray[Any] | None = None,
+    spaces: Sequence[NDArray[Any]] = (),
     seed: int = 0,
     allow_short: bool = False,
     names: Sequence[str] | None = None,
 ) -> Picked:
     """At most `per_class` reliable train items of each class.
 
-    `certain`: those deepest inside their class first: the greatest share of the 100 nearest items with the same class,
-    then the nearest to the mean of the class (`centrality`). `cover`: among the 3 N most certain (no more than the more
-    certain half of a class, so that the share allowed falls as N grows), those that together lie nearest to the whole
-    class; at N = 1 a medoid. `random`: any, by the seed. None of them picks a near-duplicate of a picked item of the
-    class, unless the class would be short without. Without a space, certain is an item as its weaker witness: the
-    smaller of agreement and neighbour agreement, then the sum of both, then the order of items; and copies go unseen.
+    `certain`: those most like the prototype of their class first (`likeness`). `cover`: among the 3 N most certain (no
+    more than the more certain half of a class, so that the share allowed falls as N grows), those that together lie
+    nearest to the whole class; at N = 1 a medoid. `random`: any, by the seed. None of them picks a near-duplicate of a
+    picked item of the class, unless the class would be short without. Without spaces, certain is an item as its weaker
+    witness: the smaller of agreement and neighbour agreement, then the sum of both, then the order of items; and
+    copies go unseen.
 
     Coverage and near-duplicates are looked at among the 2000 first items of a class, or 4 N, if that is more.
 
@@ -61,34 +61,32 @@ def pick(
         train: (n,) True for train items.
         per_class: N, 1 or more.
         strategy: "certain", "cover" or "random".
-        space: (n, d), the labeller, memory-mapped or not; needed for "cover".
+        spaces: (n, d) each, the labeller and the judges, memory-mapped or not; needed for "cover".
         seed: of the draws.
         allow_short: take what there is where a class has fewer.
         names: (k,) class names for the table of an error.
 
     Raises:
-        InputError: `per_class` below 1, an unknown strategy, a space of other length, or none where one is needed.
+        InputError: `per_class` below 1, an unknown strategy, spaces of other length, or none where needed.
         TooFewReliable: a class has fewer reliable items, and `allow_short` is off; or no class has any.
     """
     if per_class < 1:
         raise InputError(f"--per-class {per_class} picks nothing: give 1 or more")
     if strategy not in get_args(Strategy):
         raise InputError(f"no strategy {strategy!r}: give one of {', '.join(get_args(Strategy))}")
-    if space is None and strategy == "cover":
-        raise InputError(
-            "strategy cover needs a space to measure in: give space=..., the labeller, or strategy certain"
-        )
-    if space is not None and len(space) != len(labels):
-        raise InputError(
-            f"the space has {len(space)} rows for {len(labels)} items: give the labeller of the same items"
-        )
+    if not spaces and strategy == "cover":
+        raise InputError("strategy cover measures in spaces: give spaces=[labeller, judge], or strategy certain")
+    for space in spaces:
+        if len(space) != len(labels):
+            raise InputError(f"a space has {len(space)} rows for {len(labels)} items: give spaces of the same items")
     candidates = train & reliable_items(agreement, neighbour_agreement)
-    check_enough(np.bincount(labels[candidates], minlength=k), per_class, allow_short=allow_short, names=names)
-    order = _order(labels, agreement, neighbour_agreement, train, candidates, k, strategy, space, seed)
+    have = np.bincount(labels[candidates], minlength=k)
+    check_enough(have, per_class, allow_short=allow_short, names=names)
+    order = _order(labels, agreement, neighbour_agreement, train, candidates, k, strategy, spaces, seed)
+    order = order[np.argsort(labels[order], kind="stable")]
     chosen, reasons = [], []
-    for label in range(k):
-        items = order[labels[order] == label]
-        places, why = _choose(items, per_class, strategy, space, seed)
+    for items in np.split(order, np.cumsum(have)[:-1]):
+        places, why = _choose(items, per_class, strategy, spaces, seed)
         chosen.append(items[places])
         shares = zip(agreement[chosen[-1]], neighbour_agreement[chosen[-1]], strict=True)
         reasons += [
@@ -108,30 +106,31 @@ def _order(
     candidates: NDArray[np.bool_],
     k: int,
     strategy: str,
-    space: NDArray[Any] | None,
+    spaces: Sequence[NDArray[Any]],
     seed: int,
 ) -> NDArray[np.int64]:
     """The candidates, the first choice first."""
     items = np.flatnonzero(candidates)
     if strategy == "random":
         return np.random.default_rng(seed).permutation(items)
-    weaker, both = np.minimum(agreement, neighbour_agreement), agreement + neighbour_agreement
-    keys = [weaker, both] if space is None else [*centrality(space, labels, train, candidates, k), weaker, both]
+    keys = [np.minimum(agreement, neighbour_agreement), agreement + neighbour_agreement]
+    if spaces:
+        keys.insert(0, likeness(spaces, labels, agreement, neighbour_agreement, train, k))
     return items[np.lexsort([items, *(-key[items] for key in reversed(keys))])]
 
 
 def _choose(
-    items: NDArray[np.int64], n: int, strategy: str, space: NDArray[Any] | None, seed: int
+    items: NDArray[np.int64], n: int, strategy: str, spaces: Sequence[NDArray[Any]], seed: int
 ) -> tuple[list[int], list[str]]:
     """Places of at most `n` of the items (m,) of a class, given in the order of choice, and why each."""
     if strategy == "random":
         why = f"drawn at random from {len(items)} (seed {seed})"
     else:
         why = f"number {{}} of {len(items)} by certainty"
-    if space is None or not len(items):
+    if not spaces or not len(items):
         places = list(range(min(n, len(items))))
         return places, [why.format(place + 1) for place in places]
-    rows = _unit([space], items[: max(CANDIDATES, 4 * n)])
+    rows = _unit(spaces, items[: max(CANDIDATES, 4 * n)]) / np.sqrt(len(spaces), dtype=np.float32)
     reach = reach_of(rows)
     picked = cover(rows, max(n, min(SPREAD * n, len(rows) // 2)), n, reach) if strategy == "cover" else []
     places = without_duplicates(rows, n, reach, picked)

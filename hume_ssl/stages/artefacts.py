@@ -104,6 +104,9 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
                 "classes_found": searches.classes_found,
                 "iterations": searches.iterations,
                 "stop_reason": searches.stop_reasons,
+                "stability": found.stability,
+                "weight": found.weights,
+                "left_out": found.left_out,
             }
         ),
     )

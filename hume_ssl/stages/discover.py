@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
         "classes": inputs.classes,
         "class_sizes": sorted(sizes.tolist(), reverse=True),
         "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
-        "voters": found.voters.tolist(),
+        "left_out_searches": dict(Counter(reason.partition(":")[0] for reason in found.left_out if reason)),
         "neighbours": found.neighbour_search,
         "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
         "reliable_items": int(np.count_nonzero(found.reliable & found.train)),
@@ -214,8 +215,9 @@ def _tell(
         f"smallest {sizes[-1]}); {facts['reliable_items']} items are reliable, mean agreement "
         f"{facts['mean_agreement']:.2f}"
     )
-    if facts["collapsed_searches"]:
-        say(f"warning: {facts['collapsed_searches']} of {r} searches lost a class")
+    if facts["left_out_searches"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in facts["left_out_searches"].items())
+        say(f"warning: of {r} searches some are left out of the votes: {kinds}; {run.searches_csv} says why")
     if stale:
         say(f"now stale, made from the old consensus: {', '.join(stale)}")
     say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")

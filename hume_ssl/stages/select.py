@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from hume_ssl.calibration import agreement_bins, bins_table
 from hume_ssl.consensus import DEFAULT_STRATEGY, pick
 from hume_ssl.run import RunFolder, decide
-from hume_ssl.stages.table import DISCOVER, load_found, run_flag, stored_recipe, stored_spaces
+from hume_ssl.stages.table import DISCOVER, every_space, load_found, run_flag, stored_recipe
 
 
 def stage_name(per_class: int) -> str:
@@ -29,7 +30,7 @@ def select(
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
 
-    `strategy` is one of those of `pick`; it measures in the labeller of the run, and draws by the seed of its searches.
+    `strategy` is one of those of `pick`; it measures in all spaces of the run, and draws by the seed of its searches.
 
     Raises InputError: no finished discover; too few reliable items, with a table; another selection in its place.
     """
@@ -44,25 +45,26 @@ def select(
         per_class,
         len(found.names),
         strategy=strategy,
-        space=stored_spaces(run)[0],
+        spaces=every_space(run),
         seed=seed,
         allow_short=allow_short,
         names=found.names,
     )
     stage, path = stage_name(per_class), run.labels_csv(per_class)
-    spaces = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
+    files = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
-    identity |= {"strategy": strategy, "seed": seed, "spaces": spaces}
+    identity |= {"strategy": strategy, "seed": seed, "spaces": files}
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
-    facts: dict[str, Any] = {
-        "per_class": per_class,
-        "strategy": strategy,
-        "n": len(picked.index),
-        "class_counts": sizes,
-    }
-    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
+    facts: dict[str, Any] = {"per_class": per_class, "strategy": strategy, "n": len(picked.index)}
+    facts["class_counts"] = sizes
+    witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
+    bins = {"agreement_bins": agreement_bins(witnesses[0])}
+    state = decide(run, stage, identity, overwrite=overwrite, resumable=False)
+    for line in bins_table(*witnesses):
+        say(line)
+    if state == "finished":
         say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
-        return {"run": str(run.path), "path": str(path), **facts}
+        return {"run": str(run.path), "path": str(path), **facts, **bins}
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
     table = {
@@ -86,4 +88,4 @@ def select(
         + (f"; no reliable item in {', '.join(empty)}" if empty else "")
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
-    return {"run": str(run.path), "path": str(path), **facts}
+    return {"run": str(run.path), "path": str(path), **facts, **bins}

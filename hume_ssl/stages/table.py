@@ -98,6 +98,12 @@ def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
 
 
+def every_space(run: RunFolder) -> list[NDArray[Any]]:
+    """The labeller, if there is one, and the judges of the run, each once, memory-mapped."""
+    labeller, judges = stored_spaces(run)
+    return [labeller, *(judge for judge in judges if judge is not labeller)]
+
+
 def stored_items(run: RunFolder) -> Items:
     """The items of the run, from where its recipe has them. Raises InputError if they are no longer the same."""
     record, recipe = require_discover(run), stored_recipe(run)
