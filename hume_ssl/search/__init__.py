@@ -26,6 +26,7 @@ __all__ = [
     "best_search",
     "check_classes",
     "check_objective",
+    "check_prior",
     "label_items",
     "prepare_spaces",
     "run_searches",
@@ -192,6 +193,18 @@ def check_classes(classes: int, n: int, d1: int | None) -> None:
             f"--classes {classes} is more than the {d1} directions of the labeller space, which cannot hold as many "
             f"orthogonal classes: give at most {d1}, or a wider labeller"
         )
+
+
+def check_prior(config: SearchConfig, classes: int) -> None:
+    """Raise InputError for class sizes that cannot be searched for: another number of shares than k, or TURTLE's."""
+    prior = config.prior
+    if isinstance(prior, tuple) and len(prior) != classes:
+        raise InputError(
+            f"search.prior has {len(prior)} class shares and --classes is {classes}: give one share a class"
+        )
+    if prior != "uniform" and config.objective == "turtle":
+        given = prior if isinstance(prior, str) else f"{len(prior)} class shares"
+        raise InputError(f"search.prior ({given}) is for HUME: with search.objective = turtle leave out --prior")
 
 
 def check_objective(config: SearchConfig) -> None:

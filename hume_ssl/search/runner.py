@@ -16,6 +16,7 @@ from hume_ssl.search import (
     batch_size,
     check_classes,
     check_objective,
+    check_prior,
     engine,
     turtle_batch,
     turtle_spaces,
@@ -39,6 +40,7 @@ def batch_runner(
 
     Raises InputError as `run_searches` does.
     """
+    check_prior(config, classes)
     search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
 
     def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
