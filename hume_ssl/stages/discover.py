@@ -12,6 +12,7 @@ import pandas as pd
 
 from hume_ssl.api import Discovery, conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
+from hume_ssl.consensus import class_sizes
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path
@@ -166,12 +167,14 @@ def _search(
 
 
 def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
-    sizes = np.bincount(found.labels[found.train], minlength=inputs.classes)
+    sizes = class_sizes(found.searches.labellings, found.labels, inputs.classes, found.train, found.voters)
     return {
         "items": len(inputs.items),
         "train_items": int(found.train.sum()),
         "classes": inputs.classes,
-        "class_sizes": sorted(sizes.tolist(), reverse=True),
+        "class_sizes": sorted(sizes.items.tolist(), reverse=True),
+        "size_variation": round(float(sizes.variation.max()), 6),
+        "disputed_sizes": int(np.count_nonzero(sizes.disputed)),
         "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
         "voters": found.voters.tolist(),
         "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
@@ -180,7 +183,8 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
 
 
 def _facts(stage: dict[str, Any]) -> dict[str, Any]:
-    keys = ("searches", "items", "train_items", "classes", "class_sizes", "mean_agreement", "reliable_items", "seconds")
+    keys = ("searches", "items", "train_items", "classes", "class_sizes", "size_variation", "disputed_sizes")
+    keys += ("mean_agreement", "reliable_items", "seconds")
     return {key: stage[key] for key in keys if key in stage}
 
 
@@ -214,6 +218,11 @@ def _tell(
     )
     if facts["collapsed_searches"]:
         say(f"warning: {facts['collapsed_searches']} of {r} searches lost a class")
+    if facts["disputed_sizes"]:
+        say(
+            f"warning: the searches disagree about the size of {facts['disputed_sizes']} of {inputs.classes} classes "
+            f"(one by {facts['size_variation']:.0%} from search to search): trust the sizes of these only after a look"
+        )
     if stale:
         say(f"now stale, made from the old consensus: {', '.join(stale)}")
     say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")
