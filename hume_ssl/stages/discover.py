@@ -175,6 +175,7 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
         "class_sizes": sorted(sizes.items.tolist(), reverse=True),
         "size_variation": round(float(sizes.variation.max()), 6),
         "disputed_sizes": int(np.count_nonzero(sizes.disputed)),
+        **({"strength": found.searches.strength} if found.searches.strength is not None else {}),
         "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
         "voters": found.voters.tolist(),
         "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
@@ -184,7 +185,7 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
 
 def _facts(stage: dict[str, Any]) -> dict[str, Any]:
     keys = ("searches", "items", "train_items", "classes", "class_sizes", "size_variation", "disputed_sizes")
-    keys += ("mean_agreement", "reliable_items", "seconds")
+    keys += ("strength", "mean_agreement", "reliable_items", "seconds")
     return {key: stage[key] for key in keys if key in stage}
 
 
@@ -218,6 +219,8 @@ def _tell(
     )
     if facts["collapsed_searches"]:
         say(f"warning: {facts['collapsed_searches']} of {r} searches lost a class")
+    if "strength" in facts:
+        say(f"class sizes are free: drawn to one size with {facts['strength']:g} of the usual weight")
     if facts["disputed_sizes"]:
         say(
             f"warning: the searches disagree about the size of {facts['disputed_sizes']} of {inputs.classes} classes "

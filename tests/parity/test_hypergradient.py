@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hume_ssl.schema import SearchConfig, SearchSettings
 from hume_ssl.search import engine
+from hume_ssl.search import prior as prior_module
 from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, turn, uncolumns
 from hume_ssl.search.solvers import Judged, Solvers, gather
 from hume_ssl.search.subsets import Spaces
@@ -103,6 +104,10 @@ def outer_loss(
         if isinstance(s.prior, tuple):  # the nearest of all orders of the shares
             crosses = [mean @ torch.tensor(way, dtype=mean.dtype).log() for way in permutations(s.prior)]
             total = total - s.entropy_weight * torch.stack(crosses).max()
+        if s.prior == "free":
+            floor = prior_module.FLOOR / K
+            low = used[used < floor]
+            total = total + 10 * s.entropy_weight * (low * (low / floor).log() - low + floor).sum()
     return total / len(drawn)
 
 
@@ -123,11 +128,12 @@ def starts_of(solvers: Solvers, own: list[torch.Generator], fixed: Tensor | None
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.05])
 @pytest.mark.parametrize("size", [WHOLE, DRAWN], ids=["all-items", "drawn-items"])
 @pytest.mark.parametrize("inner", [DESCENT, CLOSED_FORM], ids=["descent", "closed-form"])
-@pytest.mark.parametrize("prior", ["uniform", SHARES], ids=["uniform", "shares"])
+@pytest.mark.parametrize("prior", ["uniform", "free", SHARES], ids=["uniform", "free", "shares"])
 def test_gradient_of_the_raw_tensor_is_autograds(
-    inner: dict, size: dict, temperature: float, prior: str | tuple[float, ...]
+    inner: dict, size: dict, temperature: float, prior: str | tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Relative 1e-9 for every search, at a raw tensor away from 0, soft labels (T = 1) to nearly hard ones."""
+    monkeypatch.setattr(prior_module, "FLOOR", 1.0)  # some class is always below an even share
     solvers = case({**inner, **size, "prior": prior}, centre=not inner["inner_steps"])
     s, spaces = solvers.settings, solvers.spaces
     basis = initial_basis(D1, K, SEEDS, torch.float64)

@@ -13,9 +13,9 @@ from hume_ssl.class_shares import checked_shares, read_prior
 from hume_ssl.config import DiscoverRecipe, identity, load_recipe, override, to_toml
 from hume_ssl.errors import InputError
 from hume_ssl.schema import SearchConfig
-from hume_ssl.search import prepare_spaces, run_searches
+from hume_ssl.search import prepare_spaces, run_searches, runner, steps_to_do
 from hume_ssl.search.inner import entropy_gradient
-from hume_ssl.search.prior import UNIFORM, ranked, size_gradient
+from hume_ssl.search.prior import STRENGTHS, UNIFORM, explained, ranked, size_gradient
 
 SHARES = (0.5, 0.3, 0.2)
 
@@ -36,6 +36,24 @@ def test_the_term_of_shares_by_hand() -> None:
     logs = math.log(0.5 / 0.75), math.log(0.5 / 0.25)
     expected = [[1.0, logs[0] + 1, 1 - math.log(0.75)], [1.0, logs[1] + 1, 0.0]]
     torch.testing.assert_close(found, 3 * tensor(expected), rtol=1e-12, atol=0)
+
+
+def test_the_term_of_free_sizes_by_hand() -> None:
+    """With k = 2 the floor is 1/20: at 3/4 and at the floor the entropy's alone; at 1/40, half the floor, ten times
+    log(1/2) more. An empty class: 0."""
+    mean = tensor([[0.75, 0.95, 0.975, 1.0], [0.25, 0.05, 0.025, 0.0]])
+    more = size_gradient(mean, 3.0, 6, "free") - entropy_gradient(mean, 3.0, 6)
+    expected = tensor([[0, 0, 0, 0], [0, 0, 10 * math.log(0.5) / 2, 0]])
+    torch.testing.assert_close(more, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_explained_by_hand() -> None:
+    """Two classes of two items each, log 2 nats: an objective of log 2 explains nothing, one of 0 all of it. Of three
+    and one, 0.5623 nats, an objective of 0.5 explains less than it does of two and two. One class alone: below 0."""
+    even, uneven = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
+    found = explained(np.array([math.log(2), 0.0, 0.5, 0.5, 0.1]), np.stack([even, even, even, uneven, 0 * even]), 2)
+    assert found[:4] == pytest.approx([0, 1, 1 - 0.5 / math.log(2), 1 - 0.5 / 0.5623351], abs=1e-6)
+    assert found[4] < 0
 
 
 def test_shares_by_rank_are_the_nearest_of_all_orders() -> None:
@@ -132,16 +150,60 @@ def clouds(sizes: tuple[int, ...], d: int = 8) -> tuple[np.ndarray, np.ndarray]:
     return rows.astype(np.float32), truth
 
 
-def sizes_found(prior: object) -> np.ndarray:
-    """(r, 3) sorted sizes that eight short searches find in clouds of 90, 40 and 20 items."""
-    rows, _ = clouds((90, 40, 20))
+def sizes_found(prior: object, sizes: tuple[int, ...] = (90, 40, 20)) -> np.ndarray:
+    """(r, 3) sorted sizes that eight short searches find in clouds of these sizes."""
+    rows, _ = clouds(sizes)
     config = SearchConfig(searches=8, iterations=100, batch=8, prior=prior)  # type: ignore[arg-type]
     spaces = prepare_spaces(rows, [rows], np.ones(len(rows), dtype=bool), config)
     found = run_searches(spaces, 3, config)
     return np.sort([np.bincount(labels, minlength=3) for labels in found.labellings], axis=1)
 
 
-def test_searches_keep_to_the_sizes_they_are_given() -> None:
-    """Uniform breaks the cloud of 90 of 150 items; with the true shares its size comes out."""
-    uniform, told = sizes_found("uniform"), sizes_found((90 / 150, 40 / 150, 20 / 150))
-    assert np.abs(told - [20, 40, 90]).sum(1).mean() < 0.5 * np.abs(uniform - [20, 40, 90]).sum(1).mean()
+def test_searches_keep_to_the_sizes_they_are_given_and_find_those_they_are_not() -> None:
+    """Uniform breaks the cloud of 90 of 150 items; with the true shares its size comes out, free comes nearer to it."""
+    shares, true = (0.6, 4 / 15, 2 / 15), np.array([20, 40, 90])
+    off = {prior: np.abs(sizes_found(prior) - true).sum(1).mean() for prior in ("uniform", shares, "free")}
+    assert off[shares] < 0.5 * off["uniform"]
+    assert off["free"] < 0.7 * off["uniform"]
+
+
+def test_free_takes_the_strength_that_explains_most_and_a_run_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen once, by searches that count in the progress; more searches later use it and are all at once."""
+    rows, _ = clouds((40, 20, 10))
+    config = SearchConfig(searches=2, iterations=10, batch=2, prior="free")
+    spaces = prepare_spaces(rows, [rows], np.ones(len(rows), dtype=bool), config)
+
+    class Steps:
+        done = 0
+
+        def advance(self, n: int = 1, **_: str) -> None:
+            self.done += n
+
+    steps = Steps()
+    two = run_searches(spaces, 3, config, progress=steps)
+    assert steps.done == steps_to_do(2, 0, 3, config) == 10 * (1 + len(STRENGTHS))
+    told = {}
+    for strength in STRENGTHS:
+        weight = config.settings().entropy_weight * strength
+        alone = run_searches(spaces, 3, config.model_copy(update={"prior": "uniform", "entropy_weight": weight}))
+        told[strength] = explained(alone.objective, alone.labellings, 3).mean()  # no class here is near the floor
+    assert two.strength == max(told, key=lambda strength: told[strength])
+    four = run_searches(spaces, 3, config.model_copy(update={"searches": 4}))
+    monkeypatch.setattr(runner, "free_strength", None)
+    later = run_searches(spaces, 3, config.model_copy(update={"searches": 4}), done=two)
+    assert np.array_equal(later.labellings, four.labellings) and later.strength == four.strength
+    assert steps_to_do(4, 2, 3, config) == 10
+
+
+def test_a_free_run_writes_its_strength_and_its_recipe_repeats_it(hume: Callable, bare: Path) -> None:
+    quick = "discover --images digits.npy --classes 10 --encoder kernel:rbf?dim=32 --encoder kernel:rbf?dim=48 --json"
+    options = ["--set", "search.iterations=4", "--set", "search.batch=2", "--prior", "free"]
+    answer = hume(*quick.split(), "--searches", "2", *options)
+    assert answer.code == 0, answer.err
+    assert answer.json["strength"] in STRENGTHS and len(answer.json["class_sizes"]) == 10
+    assert hume(*quick.split(), "--searches", "4", *options, "--resume").json["strength"] == answer.json["strength"]
+    again = hume("discover", "--recipe", "hume-run/recipe.toml", "--run", "again")
+    assert again.code == 0, again.err
+    assert "class sizes are free" in again.out
+    first, second = (Path(run, "searches/labellings.npy").read_bytes() for run in ("hume-run", "again"))
+    assert first == second
