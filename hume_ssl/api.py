@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hume_ssl.class_shares import read_prior
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
 from hume_ssl.consensus import (
     DEFAULT_STRATEGY,
@@ -76,6 +77,7 @@ def discover(
     seed: int = 0,
     preset: str = "fast",
     neighbours: int = 20,
+    prior: str | Path | Sequence[float] = "uniform",
     device: str = "auto",
     settings: dict[str, object] | None = None,
     progress: Progress | None = None,
@@ -92,13 +94,14 @@ def discover(
         encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
         train: (n,) True for items to learn from; None: all.
         searches, seed, preset, neighbours, device: as on the command line.
+        prior: sizes of the classes: "uniform", "free", k shares or a file of them; see `hume_ssl.search.prior`.
         settings: further recipe keys, as {"search.iterations": 200}.
         progress: advanced by one an outer step of all searches of a batch.
 
     Raises InputError where the input cannot be used.
     """
     keys = {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
-    keys |= {"consensus.neighbours": neighbours, **(settings or {})}
+    keys |= {"consensus.neighbours": neighbours, "search.prior": read_prior(prior), **(settings or {})}
     recipe = override(DiscoverRecipe(name="api"), keys)
     needed = labeller is None and not (recipe.search.objective == "turtle" and len(judges) > 0)
     made = list(_make_spaces(images, encoders, needed, not judges, train, device))

@@ -39,6 +39,7 @@ def discover(
     searches: Annotated[int | None, typer.Option(help="How many searches to run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the searches.")] = None,
     split: Annotated[str | None, typer.Option(help="Share of test items in (0, 1), or a file.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Class sizes: uniform, free, or a file of shares.")] = None,
     neighbours: Annotated[int | None, typer.Option(help="Nearest items asked whether they agree.")] = None,
     preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Settings of the search.")] = None,
     device: Device = None,
@@ -50,6 +51,7 @@ def discover(
     as_json: Json = False,
 ) -> None:
     """Find classes in images without labels: searches, and the consensus they vote."""
+    from hume_ssl.class_shares import read_prior
     from hume_ssl.config import DiscoverRecipe, load_recipe, override, to_toml
 
     say = sayer(as_json, dry_run)
@@ -62,6 +64,7 @@ def discover(
     flags["data.judges"] = tuple(judge) if judge else None
     flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": classes, "data.split": split}
     flags |= {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
+    flags["search.prior"] = read_prior(prior) if prior is not None else None
     chosen = override(chosen, {**flags, "consensus.neighbours": neighbours})
     chosen = override(chosen, pairs)
     from hume_ssl.stages.discover import discover as stage

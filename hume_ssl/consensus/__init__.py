@@ -5,6 +5,7 @@ from hume_ssl.consensus.nearest import Nearest, find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
 from hume_ssl.consensus.prototypes import likeness
 from hume_ssl.consensus.reliable import TooFewReliable, reliable_items
+from hume_ssl.consensus.sizes import Sizes, class_sizes
 from hume_ssl.consensus.stability import stability
 from hume_ssl.consensus.strategies import DEFAULT_STRATEGY, Picked, Strategy, pick
 from hume_ssl.consensus.vote import Consensus, find_consensus, vote_share, weighted_vote
@@ -14,11 +15,13 @@ __all__ = [
     "Consensus",
     "Nearest",
     "Picked",
+    "Sizes",
     "Strategy",
     "TooFewReliable",
     "agreement_of",
     "align",
     "chosen_spaces",
+    "class_sizes",
     "find_consensus",
     "find_nearest",
     "likeness",
