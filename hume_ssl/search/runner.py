@@ -22,9 +22,10 @@ from hume_ssl.search import (
 )
 from hume_ssl.search.midway import Midway
 from hume_ssl.search.score import generalization_scores
-from hume_ssl.search.solvers import Solvers
+from hume_ssl.search.solvers import Judged, Solvers
 from hume_ssl.search.subsets import Spaces
 
+Pool = dict[tuple[str, int], Judged]
 # Runs the outer steps of a search a seed: what was found, and the fields of `Searches` with encoders and labellings.
 Run = Callable[
     [Sequence[int], Progress | None, Midway | None],
@@ -33,13 +34,14 @@ Run = Callable[
 
 
 def batch_runner(
-    spaces: Spaces, classes: int, config: SearchConfig
+    spaces: Spaces, classes: int, config: SearchConfig, pool: Pool | None = None
 ) -> Callable[[int, Progress | None, Midway | None], Searches]:
     """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
 
+    `pool` holds the subsets solved so far, for callers that search the same spaces for several numbers of classes.
     Raises InputError as `run_searches` does.
     """
-    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
+    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config, pool)
 
     def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
         seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config, spaces.device))]
@@ -58,10 +60,10 @@ def batch_runner(
     return run
 
 
-def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
+def _hume(spaces: Spaces, classes: int, config: SearchConfig, pool: Pool | None) -> Run:
     """What runs a batch of HUME searches."""
     check_classes(classes, len(spaces.train), spaces.d1)
-    solvers = Solvers(spaces, classes, config.settings())
+    solvers = Solvers(spaces, classes, config.settings(), pool)
 
     def run(
         seeds: Sequence[int], progress: Progress | None, midway: Midway | None
