@@ -76,7 +76,9 @@ def count_classes(
     plan = f"{config.searches} searches for each number of classes from {counts[0]} to {counts[-1]}"
     if dry_run:
         say(f"would {step} in {run.path}: {plan}, {config.iterations} steps each; device {inputs.device}")
-        return {"run": str(run.path), "dry_run": step, "recipe": inputs.recipe.model_dump(mode="json")}
+        shown = inputs.recipe.model_dump(mode="json")
+        shown["data"]["classes"] = None  # it is what is looked for
+        return {"run": str(run.path), "dry_run": step, "recipe": shown}
     if step == "finished":
         tried = _rows(run.read_csv(run.class_count_csv))
         say(f"{run.class_count_csv} is finished: nothing to do")
