@@ -138,7 +138,7 @@ def test_ranges_that_cannot_be_tried(hume: Hume, spaces: Path, text: str, says: 
     before = files_of(spaces)
     answer = hume(*TRY, f"--classes={text}")
     assert (answer.code, answer.out) == (2, "")
-    assert len(answer.err.splitlines()) == 1 and text.split(":")[0] in answer.err and says in answer.err
+    assert len(answer.err.splitlines()) == 1 and "--classes" in answer.err and says in answer.err
     assert files_of(spaces) == before
 
 
