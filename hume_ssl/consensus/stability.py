@@ -16,7 +16,9 @@ Labels = NDArray[np.integer[Any]]
 ITEMS = 20_000  # items the agreement is measured on, drawn once, where there are more
 
 
-def stability(labellings: Labels, k: int, train: NDArray[np.bool_] | None = None, items: int = ITEMS) -> NDArray[Any]:
+def stability(
+    labellings: Labels, k: int, train: NDArray[np.bool_] | None = None, items: int = ITEMS
+) -> NDArray[np.float64]:
     """(r,) mean adjusted Rand index of each search with all others; 1 = all found one partition, 0 = chance.
 
     Args:
@@ -31,8 +33,8 @@ def stability(labellings: Labels, k: int, train: NDArray[np.bool_] | None = None
     r = len(labellings)
     if r == 1:
         return np.ones(1)
-    table = pairwise_ari(labellings, k, train, items)
-    return np.asarray((table.sum(1) - 1) / (r - 1))
+    found: NDArray[np.float64] = (pairwise_ari(labellings, k, train, items).sum(1) - 1) / (r - 1)
+    return found
 
 
 def pairwise_ari(

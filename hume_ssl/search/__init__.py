@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hume_ssl.progress import Progress
     from hume_ssl.search.midway import Midway
+    from hume_ssl.search.runner import Pool
     from hume_ssl.search.subsets import Spaces
 
 __all__ = [
@@ -134,6 +135,7 @@ def run_searches(
     progress: Progress | None = None,
     spread: Callable[[Callable[[int], Searches], Sequence[int]], Iterable[Searches]] = map,
     midway: Callable[[int], Midway] | None = None,
+    pool: Pool | None = None,
 ) -> Searches:
     """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
@@ -149,6 +151,7 @@ def run_searches(
         spread: `map` over batches by their first search, in order; another may let other processes run some of them
             (`runner.batch_runner`), which changes nothing in the result.
         midway: keeps the state of the batch that begins with a search, should it be killed.
+        pool: solved subsets, {} at first, for calls that differ in the number of classes alone.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
@@ -156,7 +159,7 @@ def run_searches(
 
     settings, size = config.settings(), batch_size(classes, config, spaces.device)
     strength = done.strength if done is not None else None
-    run = batch_runner(spaces, classes, config, strength, progress)
+    run = batch_runner(spaces, classes, config, strength, progress, pool)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     starts = range(whole, config.searches, size)

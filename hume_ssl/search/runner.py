@@ -24,9 +24,10 @@ from hume_ssl.search import (
 from hume_ssl.search.midway import Midway
 from hume_ssl.search.prior import STRENGTHS, TRIED, explained
 from hume_ssl.search.score import generalization_scores
-from hume_ssl.search.solvers import Solvers
+from hume_ssl.search.solvers import Judged, Solvers
 from hume_ssl.search.subsets import Spaces
 
+Pool = dict[tuple[str, int], Judged]
 # Runs the outer steps of a search a seed: what was found, and the fields of `Searches` with encoders and labellings.
 Run = Callable[
     [Sequence[int], Progress | None, Midway | None],
@@ -40,17 +41,19 @@ def batch_runner(
     config: SearchConfig,
     strength: float | None = None,
     progress: Progress | None = None,
+    pool: Pool | None = None,
 ) -> Callable[[int, Progress | None, Midway | None], Searches]:
     """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
 
     Where class sizes are free, `strength` is what an earlier call has chosen; None: chosen here, by searches that
-    advance `progress`. Raises InputError as `run_searches` does.
+    advance `progress`. `pool` holds the subsets solved so far, for callers that search the same spaces for several
+    numbers of classes. Raises InputError as `run_searches` does.
     """
     check_prior(config, classes)
     if config.prior == "free":
         strength = strength or free_strength(spaces, classes, config, progress)
         config = with_strength(config, strength)
-    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
+    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config, pool)
 
     def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
         seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config, spaces.device))]
@@ -87,10 +90,10 @@ def with_strength(config: SearchConfig, strength: float) -> SearchConfig:
     return config.model_copy(update={"entropy_weight": config.settings().entropy_weight * strength})
 
 
-def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
+def _hume(spaces: Spaces, classes: int, config: SearchConfig, pool: Pool | None = None) -> Run:
     """What runs a batch of HUME searches."""
     check_classes(classes, len(spaces.train), spaces.d1)
-    solvers = Solvers(spaces, classes, config.settings())
+    solvers = Solvers(spaces, classes, config.settings(), pool)
 
     def run(
         seeds: Sequence[int], progress: Progress | None, midway: Midway | None

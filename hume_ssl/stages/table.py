@@ -17,7 +17,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
-DISCOVER = "discover"
+DISCOVER, CLASS_COUNT = "discover", "class-count"
 
 
 @dataclass(frozen=True)
