@@ -35,7 +35,7 @@ def evaluate(
     name: str | None = None,
     per_class_curve: bool = False,
 ) -> dict[str, Any]:
-    """Compare consensus, selection and training with the truth; write and return evaluation.json; and a picture.
+    """Compare consensus, selection and training with the truth; write evaluation.json (returned) and a picture.
 
     Args:
         truth_file: npy in the order of items.csv, or CSV filepath,label; -1 or absent = unknown.
