@@ -81,4 +81,4 @@ def stood_for(rows: Rows, picked: Sequence[int]) -> NDArray[np.int64]:
 
 
 def _distance(cosine: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.sqrt(np.clip(2 - 2 * cosine, 0, 4))
+    return np.asarray(np.sqrt(np.clip(2 - 2 * cosine, 0, 4)))

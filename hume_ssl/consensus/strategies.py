@@ -18,7 +18,8 @@ from hume_ssl.errors import InputError
 Strategy = Literal["certain", "cover", "random"]
 DEFAULT_STRATEGY: Strategy = "certain"
 CANDIDATES = 2000  # of a class among which coverage and near-duplicates are looked at; 4 N, if that is more
-SPREAD = 3  # times N: how far down the order of certainty `cover` may go, at most to the middle of the class
+SPREAD = 3  # times N: how far down the order of certainty `cover` may go,
+HALF = 0.5  # but no more than this share of the class
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _choose(
         return places, [why.format(place + 1) for place in places]
     rows = _unit(spaces, items[: max(CANDIDATES, 4 * n)]) / np.sqrt(len(spaces), dtype=np.float32)
     reach = reach_of(rows)
-    picked = cover(rows, max(n, min(SPREAD * n, len(rows) // 2)), n, reach) if strategy == "cover" else []
+    picked = cover(rows, max(n, min(SPREAD * n, int(HALF * len(rows)))), n, reach) if strategy == "cover" else []
     places = without_duplicates(rows, n, reach, picked)
     reasons = [why.format(place + 1) for place in places]
     if strategy == "cover":
