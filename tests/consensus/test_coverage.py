@@ -23,11 +23,12 @@ def test_two_picks_cover_two_groups() -> None:
     rows = on_circle(0, 10, 20, 80, 90)
     sums = np.cos(np.deg2rad(np.subtract.outer([0, 10, 20, 80, 90], [0, 10, 20, 80, 90]))).sum(1)
     assert sums.argmax() == 2
-    assert cover(rows, 5, 1, np.zeros(5)) == [2]
-    picked = cover(rows, 5, 2, np.zeros(5))
+    assert cover(rows, np.arange(5), 1, np.zeros(5)) == [2]
+    picked = cover(rows, np.arange(5), 2, np.zeros(5))
     assert picked[0] == 2 and picked[1] in (3, 4)
     assert stood_for(rows, picked).tolist() == [3, 2]
-    assert cover(rows, 2, 1, np.zeros(5)) == [1]  # of the first two alone, the one nearer to the rest
+    assert cover(rows, np.arange(2), 1, np.zeros(5)) == [1]  # of the first two alone, the one nearer to the rest
+    assert cover(rows, np.array([4, 3]), 1, np.zeros(5)) == [3]
 
 
 @pytest.mark.parametrize("sites", [12, 40])
@@ -41,7 +42,7 @@ def test_each_step_adds_the_item_that_covers_most(sites: int) -> None:
         for item in set(range(sites)) - set(picked):
             worth[item] = sum(max(float(row @ rows[p]) for p in [*picked, item]) for row in rows.astype(np.float64))
         picked.append(max(worth, key=lambda item: (worth[item], -item)))
-    assert cover(rows, sites, 6, np.zeros(40)) == picked
+    assert cover(rows, np.arange(sites), 6, np.zeros(40)) == picked
 
 
 def test_near_means_near_beside_the_class() -> None:
@@ -59,7 +60,7 @@ def test_copies_are_near_whatever_their_class_is() -> None:
     rows = np.repeat(on_circle(7, 50), [5, 2], axis=0)
     assert near_duplicates(rows, 0, reach_of(rows)).tolist() == [True] * 5 + [False] * 2
     assert without_duplicates(rows, 7, reach_of(rows)) == [0, 5]
-    assert cover(rows, 7, 7, reach_of(rows)) == [0, 5]
+    assert cover(rows, np.arange(7), 7, reach_of(rows)) == [0, 5]
 
 
 def test_what_is_picked_already_counts() -> None:
@@ -71,6 +72,6 @@ def test_what_is_picked_already_counts() -> None:
 
 
 def test_a_class_of_one_and_of_none() -> None:
-    assert cover(on_circle(3), 1, 4, np.zeros(1)) == [0]
+    assert cover(on_circle(3), np.arange(1), 4, np.zeros(1)) == [0]
     none = np.zeros((0, 2), dtype=np.float32)
     assert without_duplicates(none, 4, np.zeros(0)) == []

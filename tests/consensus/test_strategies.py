@@ -42,7 +42,6 @@ def test_certain_takes_those_most_like_the_prototype() -> None:
 
 def test_cover_says_for_how_many_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two groups, at 0, 3, 6 and at 60, 66 degrees; a pick of each, 6 being the medoid of all."""
-    monkeypatch.setattr(module, "SPREAD", 9)
     monkeypatch.setattr(module, "HALF", 1.0)
     picked = pick(ZERO, ONE, ONE, EVERY, 2, 1, strategy="cover", spaces=circle(0, 3, 6, 60, 66))
     assert picked.index[0] == 2 and picked.index[1] in (3, 4)
@@ -52,16 +51,26 @@ def test_cover_says_for_how_many_it_stands(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_cover_goes_no_further_down_than_three_times_as_many() -> None:
-    """At N = 2 one of the six most certain, at N = 40 of 50 only these."""
-    shares, spaces = made()
-    for n, deepest in ((2, 6), (10, 30)):
-        certain = pick(*shares, 150, 3, strategy="certain", spaces=spaces, allow_short=True)
-        picked = pick(*shares, n, 3, strategy="cover", spaces=spaces)
-        have = np.bincount(certain.label)
+def test_cover_keeps_to_what_is_certain_and_agreed_about() -> None:
+    """At N = 1 one of the eleven most certain, at N = 9 of 39 or the upper half; and never an item below 0.95 as long
+    as more than N are above, else as certain."""
+    (labels, agreement, nearby, train), spaces = made(300)
+    for floor in (0.9, 0.0):
+        shares = (labels, agreement.clip(floor), nearby.clip(floor), train)
+        certain = pick(*shares, 300, 3, strategy="certain", spaces=spaces, allow_short=True)
         depth = dict(zip(certain.index.tolist(), certain.rank.tolist(), strict=True))
-        for item, label in zip(picked.index, picked.label, strict=True):
-            assert depth[int(item)] <= max(n, min(deepest, have[label] // 2))
+        have = np.bincount(certain.label)
+        for n, deepest in ((1, 11), (9, 39)):
+            picked = pick(*shares, n, 3, strategy="cover", spaces=spaces)
+            for label in range(3):
+                mine = picked.index[picked.label == label]
+                limit = min(deepest, have[label] // 2)
+                sites = [i for i, d in depth.items() if labels[i] == label and d <= limit]
+                sure = [i for i in sites if min(shares[1][i], shares[2][i]) >= 0.95]
+                if len(sure) > n:
+                    assert set(mine) <= set(sure)
+                else:
+                    assert {depth[i] for i in mine} == set(range(1, n + 1))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
