@@ -16,11 +16,11 @@ from hume_ssl.consensus.reliable import Shares, check_enough, reliable_items
 from hume_ssl.errors import InputError
 
 Strategy = Literal["certain", "cover", "random"]
-DEFAULT_STRATEGY: Strategy = "certain"
+DEFAULT_STRATEGY: Strategy = "cover"
 CANDIDATES = 2000  # of a class among which coverage and near-duplicates are looked at; 4 N, if that is more
 SPREAD = 10  # `cover` goes N + 10 sqrt(N) items down the order of certainty: 11 for one, 24 for 4, 75 for 25,
 HALF = 0.5  # but no further than this share of the class,
-SURE = 0.95  # and picks there only what this share of the searches and of the neighbours agree about
+SURE = 0.95  # and picks there only what more than this share of the searches and of the neighbours agree about
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def pick(
     per_class: int,
     k: int,
     *,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     spaces: Sequence[NDArray[Any]] = (),
     seed: int = 0,
     allow_short: bool = False,
@@ -50,7 +50,7 @@ def pick(
     """At most `per_class` reliable train items of each class.
 
     `certain`: those most like the prototype of their class first (`likeness`). `cover`: among the
-    N + 10 sqrt(N) most certain (no more than the more certain half of a class) that at least 0.95 of the searches and
+    N + 10 sqrt(N) most certain (no more than the more certain half of a class) that more than 0.95 of the searches and
     of the neighbours agree about, those that together lie nearest to the whole class, at N = 1 a medoid; where these
     are no more than N, as `certain`. `random`: any, by the seed. None of them picks a near-duplicate of a
     picked item of the class, unless the class would be short without. Without spaces, certain is an item as its weaker
@@ -63,7 +63,7 @@ def pick(
         labels, agreement, neighbour_agreement: (n,) the consensus.
         train: (n,) True for train items.
         per_class: N, 1 or more.
-        strategy: "certain", "cover" or "random".
+        strategy: "certain", "cover" or "random"; None: "cover", or "certain" where there are no spaces.
         spaces: (n, d) each, the labeller and the judges, memory-mapped or not; needed for "cover".
         seed: of the draws.
         allow_short: take what there is where a class has fewer.
@@ -75,6 +75,7 @@ def pick(
     """
     if per_class < 1:
         raise InputError(f"--per-class {per_class} picks nothing: give 1 or more")
+    strategy = strategy or (DEFAULT_STRATEGY if spaces else "certain")
     if strategy not in get_args(Strategy):
         raise InputError(f"no strategy {strategy!r}: give one of {', '.join(get_args(Strategy))}")
     if not spaces and strategy == "cover":
@@ -86,7 +87,7 @@ def pick(
     have = np.bincount(labels[candidates], minlength=k)
     check_enough(have, per_class, allow_short=allow_short, names=names)
     order = _order(labels, agreement, neighbour_agreement, train, candidates, k, strategy, spaces, seed)
-    sure = np.minimum(agreement, neighbour_agreement) >= SURE
+    sure = np.minimum(agreement, neighbour_agreement) > SURE
     order = order[np.argsort(labels[order], kind="stable")]
     chosen, reasons = [], []
     for items in np.split(order, np.cumsum(have)[:-1]):

@@ -54,9 +54,8 @@ def rivals(found: Discovery, data: Data) -> dict[str, Callable[[int], Picks]]:
     best = best_search(found.searches.generalization_score, found.searches.classes_found)
     own = found.searches.labellings[best].astype(np.int64)
     names = {id(labels): match_classes(labels[train], data.truth[train], k) for labels in (own, found.labels)}
-    scores = unit_rows(data.spaces[0])
     centre = 0 if found.searches.centre is None else found.searches.centre
-    scores = (scores - centre) @ found.searches.weights[best].T
+    scores = unit_rows(data.spaces[0] - centre) @ found.searches.weights[best].T
     top = np.sort(scores, axis=1)
     confidence = 1 / np.exp((scores - top[:, -1:]) / 0.01).sum(1)
     nearest = find_nearest(data.spaces[:1], data.train, 99)
