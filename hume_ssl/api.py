@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from hume_ssl.class_shares import read_prior
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
 from hume_ssl.consensus import (
-    DEFAULT_STRATEGY,
     Picked,
     agreement_of,
     chosen_spaces,
@@ -165,7 +164,7 @@ def select(
     found: Discovery,
     per_class: int,
     *,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     spaces: Sequence[Array | str | Path] = (),
     seed: int = 0,
     allow_short: bool = False,
@@ -173,7 +172,8 @@ def select(
     """At most `per_class` reliable train items of each class, as `hume-ssl select` picks them.
 
     Args:
-        strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random".
+        strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random". None:
+            cover, or certain where there are no spaces.
         spaces: to measure in, (n, d) floats or files; (): those that `found` keeps. Where it keeps none, certainty is
             that of the votes alone, near-duplicates go unseen, and "cover" is refused.
         seed: of the draws of "random".

@@ -91,8 +91,9 @@ def discover(
 def select(
     per_class: Annotated[int, typer.Option(help="At most so many items of each class.")],
     strategy: Annotated[
-        Literal["certain", "cover", "random"], typer.Option(help="Which of the reliable items are picked.")
-    ] = "certain",
+        Literal["certain", "cover", "random"],
+        typer.Option(help="The most certain items, certain ones that stand for their class, or any reliable ones."),
+    ] = "cover",
     allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,

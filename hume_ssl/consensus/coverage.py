@@ -13,32 +13,32 @@ ROUNDING = 1e-3  # distance that two equal rows may seem to have in float32
 Rows = NDArray[np.float32]
 
 
-def cover(rows: Rows, sites: int, n: int, reach: NDArray[np.float64]) -> list[int]:
+def cover(rows: Rows, sites: NDArray[np.int64], n: int, reach: NDArray[np.float64]) -> list[int]:
     """Positions of at most `n` items that together lie nearest to all others: greedy facility location.
 
-    Each step takes, among the first `sites` items, the one that raises most the sum over all items of the cosine to
-    the nearest pick; the first is therefore a medoid. Of equals the first item. Greedy reaches at least 1 - 1/e of the
+    Each step takes, among `sites`, the one that raises most the sum over all items of the cosine to
+    the nearest pick; the first is therefore a medoid. Of equals the first site. Greedy reaches at least 1 - 1/e of the
     best sum (Nemhauser, Wolsey and Fisher, 1978). Near-duplicates of a pick are passed over, so fewer may come back.
 
     Args:
         rows: (m, d) unit rows of the items of one class.
-        sites: how many of the first items may be picked.
+        sites: (s,) positions of those that may be picked.
         n: how many to pick.
         reach: (m,) from `reach_of`.
 
-    Takes 2 m * sites floats, and m * sites operations a pick.
+    Takes 2 m s floats, and m s operations a pick.
     """
-    cosine = rows[:sites] @ rows.T  # (sites, m)
+    cosine = rows[sites] @ rows.T  # (s, m)
     best = np.full(len(rows), -1.0, dtype=np.float32)
-    free = np.ones(len(cosine), dtype=bool)
+    free = np.ones(len(sites), dtype=bool)
     picked: list[int] = []
     while len(picked) < n and free.any():
         gain = np.maximum(cosine - best, 0).sum(1, dtype=np.float64)
         gain[~free] = -1
         site = int(gain.argmax())
-        picked.append(site)
+        picked.append(int(sites[site]))
         best = np.maximum(best, cosine[site])
-        free &= ~near_duplicates(rows, site, reach)[:sites]
+        free &= ~near_duplicates(rows, picked[-1], reach)[sites]
     return picked
 
 

@@ -16,9 +16,11 @@ from hume_ssl.consensus.reliable import Shares, check_enough, reliable_items
 from hume_ssl.errors import InputError
 
 Strategy = Literal["certain", "cover", "random"]
-DEFAULT_STRATEGY: Strategy = "certain"
+DEFAULT_STRATEGY: Strategy = "cover"
 CANDIDATES = 2000  # of a class among which coverage and near-duplicates are looked at; 4 N, if that is more
-SPREAD = 3  # times N: how far down the order of certainty `cover` may go, at most to the middle of the class
+SPREAD = 10  # `cover` goes N + 10 sqrt(N) items down the order of certainty: 11 for one, 24 for 4, 75 for 25,
+HALF = 0.5  # but no further than this share of the class,
+SURE = 0.95  # and picks there only what more than this share of the searches and of the neighbours agree about
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def pick(
     per_class: int,
     k: int,
     *,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     spaces: Sequence[NDArray[Any]] = (),
     seed: int = 0,
     allow_short: bool = False,
@@ -47,9 +49,10 @@ def pick(
 ) -> Picked:
     """At most `per_class` reliable train items of each class.
 
-    `certain`: those most like the prototype of their class first (`likeness`). `cover`: among the 3 N most certain (no
-    more than the more certain half of a class, so that the share allowed falls as N grows), those that together lie
-    nearest to the whole class; at N = 1 a medoid. `random`: any, by the seed. None of them picks a near-duplicate of a
+    `certain`: those most like the prototype of their class first (`likeness`). `cover`: among the
+    N + 10 sqrt(N) most certain (no more than the more certain half of a class) that more than 0.95 of the searches and
+    of the neighbours agree about, those that together lie nearest to the whole class, at N = 1 a medoid; where these
+    are no more than N, as `certain`. `random`: any, by the seed. None of them picks a near-duplicate of a
     picked item of the class, unless the class would be short without. Without spaces, certain is an item as its weaker
     witness: the smaller of agreement and neighbour agreement, then the sum of both, then the order of items; and
     copies go unseen.
@@ -60,7 +63,7 @@ def pick(
         labels, agreement, neighbour_agreement: (n,) the consensus.
         train: (n,) True for train items.
         per_class: N, 1 or more.
-        strategy: "certain", "cover" or "random".
+        strategy: "certain", "cover" or "random"; None: "cover", or "certain" where there are no spaces.
         spaces: (n, d) each, the labeller and the judges, memory-mapped or not; needed for "cover".
         seed: of the draws.
         allow_short: take what there is where a class has fewer.
@@ -72,6 +75,7 @@ def pick(
     """
     if per_class < 1:
         raise InputError(f"--per-class {per_class} picks nothing: give 1 or more")
+    strategy = strategy or (DEFAULT_STRATEGY if spaces else "certain")
     if strategy not in get_args(Strategy):
         raise InputError(f"no strategy {strategy!r}: give one of {', '.join(get_args(Strategy))}")
     if not spaces and strategy == "cover":
@@ -83,10 +87,11 @@ def pick(
     have = np.bincount(labels[candidates], minlength=k)
     check_enough(have, per_class, allow_short=allow_short, names=names)
     order = _order(labels, agreement, neighbour_agreement, train, candidates, k, strategy, spaces, seed)
+    sure = np.minimum(agreement, neighbour_agreement) > SURE
     order = order[np.argsort(labels[order], kind="stable")]
     chosen, reasons = [], []
     for items in np.split(order, np.cumsum(have)[:-1]):
-        places, why = _choose(items, per_class, strategy, spaces, seed)
+        places, why = _choose(items, per_class, strategy, spaces, seed, sure)
         chosen.append(items[places])
         shares = zip(agreement[chosen[-1]], neighbour_agreement[chosen[-1]], strict=True)
         reasons += [
@@ -120,9 +125,14 @@ def _order(
 
 
 def _choose(
-    items: NDArray[np.int64], n: int, strategy: str, spaces: Sequence[NDArray[Any]], seed: int
+    items: NDArray[np.int64],
+    n: int,
+    strategy: str,
+    spaces: Sequence[NDArray[Any]],
+    seed: int,
+    sure: NDArray[np.bool_],
 ) -> tuple[list[int], list[str]]:
-    """Places of at most `n` of the items (m,) of a class, given in the order of choice, and why each."""
+    """Places of at most `n` of the items (m,) of a class, in the order of choice, and why each; `sure` is (n,)."""
     if strategy == "random":
         why = f"drawn at random from {len(items)} (seed {seed})"
     else:
@@ -132,7 +142,9 @@ def _choose(
         return places, [why.format(place + 1) for place in places]
     rows = _unit(spaces, items[: max(CANDIDATES, 4 * n)]) / np.sqrt(len(spaces), dtype=np.float32)
     reach = reach_of(rows)
-    picked = cover(rows, max(n, min(SPREAD * n, len(rows) // 2)), n, reach) if strategy == "cover" else []
+    depth = min(n + int(SPREAD * np.sqrt(n)), int(HALF * len(rows)))
+    sites = np.flatnonzero(sure[items[:depth]])
+    picked = cover(rows, sites, n, reach) if strategy == "cover" and len(sites) > n else []
     places = without_duplicates(rows, n, reach, picked)
     reasons = [why.format(place + 1) for place in places]
     if strategy == "cover":

@@ -135,17 +135,15 @@ def _curve(found: Found, truth: Any, spaces: list[Any]) -> dict[str, Any]:
     k = len(found.names)
     _, mapping = evaluate_consensus(found.labels, truth, found.train, k)
     shares = (found.agreement, found.neighbour_agreement)
-    how: dict[str, Any] = {"strategy": "certain", "spaces": spaces, "allow_short": True}
-    try:
-        picked = pick(found.labels, *shares, found.train, max(CURVE), k, **how)
-    except TooFewReliable:  # not one item is reliable: a figure here, where select has nothing to write
-        none = np.zeros(0, dtype=np.int64)
-        picked = Picked(none, none, none, [])
     curve = {}
-    for per_class in CURVE:  # the most certain of fewer are the first of more
-        first = picked.rank <= per_class
-        figures = evaluate_selection(picked.label[first], picked.index[first], truth, mapping, k)
-        short = int(np.count_nonzero(np.bincount(picked.label[first], minlength=k) < per_class))
+    for per_class in CURVE:
+        try:
+            picked = pick(found.labels, *shares, found.train, per_class, k, spaces=spaces, allow_short=True)
+        except TooFewReliable:  # not one item is reliable: a figure here, where select has nothing to write
+            none = np.zeros(0, dtype=np.int64)
+            picked = Picked(none, none, none, [])
+        figures = evaluate_selection(picked.label, picked.index, truth, mapping, k)
+        short = int(np.count_nonzero(np.bincount(picked.label, minlength=k) < per_class))
         curve[str(per_class)] = {**{key: figures[key] for key in ("n", "correct", "accuracy")}, "short": short}
     return curve
 

@@ -38,7 +38,8 @@ class Data:
 
 
 def load(name: str) -> Data:
-    """Spaces of "digits" (split and encoders of its recipe), "usps" (default encoders) or "cifar10-dev" (as stored)."""
+    """Spaces of "digits" (split and encoders of its recipe), "digits-unsplit" (all train items), "usps" (default
+    encoders) or "cifar10-dev" (as stored)."""
     if name == "cifar10-dev":
         stored = np.load(DATA / "cifar10-dev.npz")
         return Data([stored["mobilenetv2"], stored["resnet50s3"]], stored["truth"], stored["split"] == "train")
@@ -50,6 +51,7 @@ def load(name: str) -> Data:
         recipe = load_recipe("digits", "discover")
         items, truth, encoders = load_items("digits"), load_digits().target, recipe.spaces.encoders
         train = make_split(len(truth), recipe.data.split, recipe.data.split_seed, [""] * len(truth)) == "train"
+        train |= name == "digits-unsplit"
     return Data([embed(items, parse_spec(text), train, device="cpu") for text in encoders], truth, train)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.conftest import Hume
+from tests.conftest import Hume, files_of
 
 COLUMNS = ["index", "filepath", "label", "class_name", "agreement", "neighbour_agreement", "rank", "reason"]
 
 
-def test_the_label_file_holds_the_most_certain_reliable_train_items(done: Path) -> None:
+def test_the_label_file_holds_reliable_train_items(done: Path) -> None:
     labels = pd.read_csv("hume-run/selection/per-class-2/labels.csv")
     consensus = pd.read_csv("hume-run/consensus.csv")
     assert list(labels) == COLUMNS
@@ -20,11 +20,36 @@ def test_the_label_file_holds_the_most_certain_reliable_train_items(done: Path) 
     assert (labels[["agreement", "neighbour_agreement"]] > 0.5).all(axis=None)
     assert labels["class_name"].tolist() == [f"class-{label:02d}" for label in labels["label"]]
     assert labels["rank"].tolist() == [1, 2] * 10
-    candidates = consensus[consensus["reliable"] & (consensus["split"] == "train")]
-    weaker = candidates[["agreement", "neighbour_agreement"]].min(axis=1)
-    for label, picked in labels.groupby("label"):
-        best = weaker[candidates["label"] == label].nlargest(2)
-        assert sorted(picked[["agreement", "neighbour_agreement"]].min(axis=1), reverse=True) == best.tolist()
+    assert labels["reason"].str.contains(r"of \d+ by certainty: .* of searches and .* of neighbours agree$").all()
+
+
+def test_another_strategy_asks_for_overwrite(hume: Hume, done: Path) -> None:
+    """The strategy is part of what a selection is; each says how it picked, and the Python API picks the same."""
+    from hume_ssl.consensus import DEFAULT_STRATEGY, pick
+    from hume_ssl.run import RunFolder
+    from hume_ssl.stages.table import every_space, load_found
+
+    file, before = Path("hume-run/selection/per-class-2/labels.csv"), files_of(done / "hume-run")
+    assert hume("select", "--per-class", "2", "--strategy", DEFAULT_STRATEGY).code == 0
+    found, spaces = load_found(RunFolder(Path("hume-run"))), every_space(RunFolder(Path("hume-run")))
+    for strategy in {"certain", "cover", "random"} - {DEFAULT_STRATEGY}:
+        refused = hume("select", "--per-class", "2", "--strategy", strategy)
+        assert refused.code == 2 and "strategy" in refused.err and "--overwrite" in refused.err
+        assert files_of(done / "hume-run") == before
+        answer = hume("select", "--per-class", "2", "--strategy", strategy, "--overwrite", "--json")
+        assert answer.code == 0 and answer.json["strategy"] == strategy
+        before = files_of(done / "hume-run")
+        shares = (found.labels, found.agreement, found.neighbour_agreement, found.train)
+        picked = pick(*shares, 2, 10, strategy=strategy, spaces=spaces)
+        assert pd.read_csv(file)["index"].tolist() == picked.index.tolist()
+        assert pd.read_csv(file)["reason"].tolist() == picked.reason
+
+
+def test_spaces_that_are_gone_are_told(hume: Hume, done: Path) -> None:
+    Path("hume-run/spaces/spaces.json").unlink()
+    answer = hume("select", "--per-class", "3")
+    assert answer.code == 2 and "spaces.json is gone" in answer.err
+    assert not Path("hume-run/selection/per-class-3").exists()
 
 
 def test_allow_short_takes_what_there_is(hume: Hume, done: Path) -> None:
