@@ -72,16 +72,20 @@ def discover(
 
 
 def select(
-    per_class: Annotated[int, typer.Option(help="At most so many items of each class.")],
+    per_class: Annotated[int | None, typer.Option(help="At most so many items of each class.")] = None,
+    ask: Annotated[int | None, typer.Option(help="List so many items that a person should label.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="The list of --ask, filled in: name and correct.")] = None,
     allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Pick the most reliable items of each class into a label file."""
-    from hume_ssl.stages.select import select as stage
+    """Pick the most reliable items of each class into a label file; ask a person about others."""
+    from hume_ssl.stages.ask import select as stage
 
-    answer(stage(RunFolder(run), per_class, sayer(as_json), allow_short=allow_short, overwrite=overwrite), as_json)
+    how = {"per_class": per_class, "ask": ask, "answers": answers}
+    facts = stage(RunFolder(run), sayer(as_json), **how, allow_short=allow_short, overwrite=overwrite)
+    answer(facts, as_json)
 
 
 def train_fixmatch(

@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hume_ssl.consensus import pick
-from hume_ssl.run import RunFolder, decide
-from hume_ssl.stages.table import load_found, run_flag
+from hume_ssl.run import RunFolder, decide, sha256_array
+from hume_ssl.stages.table import Found, load_found, run_flag
+
+HUMAN = "labelled by a person"
 
 
 def stage_name(per_class: int) -> str:
@@ -25,17 +29,22 @@ def select(
     *,
     allow_short: bool = False,
     overwrite: bool = False,
+    found: Found | None = None,
+    check: bool = False,
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
+
+    What a person has labelled comes first, what a person has called wrong not at all. `found` is a consensus that is
+    not written yet, None: the run's; `check` writes nothing.
 
     Raises InputError: no finished discover; too few reliable items, with a table; another selection in its place.
     """
     began = time.monotonic()
-    found = load_found(run)
+    found = found or load_found(run)
+    shares = certain(found)
     picked = pick(
         found.labels,
-        found.agreement,
-        found.neighbour_agreement,
+        *shares,
         found.train,
         per_class,
         len(found.names),
@@ -45,10 +54,13 @@ def select(
     stage, path = stage_name(per_class), run.labels_csv(per_class)
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
+    identity |= {"answers": sha256_array(found.answered)} if found.answered is not None else {}
     facts: dict[str, Any] = {"per_class": per_class, "n": len(picked.index), "class_counts": sizes}
-    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
+    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished" and not check:
         say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
         return {"run": str(run.path), "path": str(path), **facts}
+    if check:
+        return facts
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
     table = {
@@ -59,7 +71,7 @@ def select(
         "agreement": found.agreement[picked.index],
         "neighbour_agreement": found.neighbour_agreement[picked.index],
         "rank": picked.rank,
-        "reason": picked.reason,
+        "reason": [HUMAN if shares[0][i] > 1 else why for i, why in zip(picked.index, picked.reason, strict=True)],
     }
     run.write_csv(path, pd.DataFrame(table))
     run.finish_stage(stage, [path], time.monotonic() - began, **facts)
@@ -71,3 +83,12 @@ def select(
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
     return {"run": str(run.path), "path": str(path), **facts}
+
+
+def certain(found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) agreement and (n,) neighbour agreement to rank by: a person counts more than all searches, or forbids."""
+    shares = found.agreement, found.neighbour_agreement
+    if found.answered is None:
+        return shares
+    right, wrong = found.answered >= 0, found.answered == -1
+    return tuple(np.where(right, 1 + 1e-6, np.where(wrong, 0.0, share)) for share in shares)  # type: ignore[return-value]
