@@ -134,9 +134,15 @@ def _unmerged(run: RunFolder, found: Found, count: int) -> None:
 def _reasons(asked: Asked, found: Found) -> list[str]:
     reasons = []
     for item, settles, prototype, rival in zip(asked.index, asked.settles, asked.prototype, asked.rival, strict=True):
-        guess, other = found.names[found.labels[item]], f" or {found.names[rival]}" if rival >= 0 else ""
-        kind = f"the most typical of {guess}" if prototype else f"of a group that may be {guess}{other}"
-        reasons.append(f"{kind}; speaks for {settles} items, {found.agreement[item]:.0%} of searches agree on {guess}")
+        guess = found.names[found.labels[item]]
+        if prototype:
+            kind = f"the most typical of {guess}"
+        elif rival >= 0:
+            kind = f"of a group that may be {guess} or {found.names[rival]}"
+        else:
+            kind = f"a second look at {guess}"
+        reach = f"speaks for {settles} item{'s' * (settles > 1)}"
+        reasons.append(f"{kind}; {reach}, {found.agreement[item]:.0%} of searches agree on {guess}")
     return reasons
 
 
