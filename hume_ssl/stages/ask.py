@@ -141,7 +141,7 @@ def _reasons(asked: Asked, found: Found) -> list[str]:
             kind = f"of a group that may be {guess} or {found.names[rival]}"
         else:
             kind = f"a second look at {guess}"
-        reach = f"speaks for {settles} item{'s' * (settles > 1)}"
+        reach = f"speaks for {settles} {'item' if settles == 1 else 'items'}"
         reasons.append(f"{kind}; {reach}, {found.agreement[item]:.0%} of searches agree on {guess}")
     return reasons
 
