@@ -83,8 +83,15 @@ def select(
     """Pick the most reliable items of each class into a label file; ask a person about others."""
     from hume_ssl.stages.ask import select as stage
 
-    how = {"per_class": per_class, "ask": ask, "answers": answers}
-    facts = stage(RunFolder(run), sayer(as_json), **how, allow_short=allow_short, overwrite=overwrite)
+    facts = stage(
+        RunFolder(run),
+        sayer(as_json),
+        per_class=per_class,
+        ask=ask,
+        answers=answers,
+        allow_short=allow_short,
+        overwrite=overwrite,
+    )
     answer(facts, as_json)
 
 

@@ -87,8 +87,11 @@ def select(
 
 def certain(found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(n,) agreement and (n,) neighbour agreement to rank by: a person counts more than all searches, or forbids."""
-    shares = found.agreement, found.neighbour_agreement
     if found.answered is None:
-        return shares
-    right, wrong = found.answered >= 0, found.answered == -1
-    return tuple(np.where(right, 1 + 1e-6, np.where(wrong, 0.0, share)) for share in shares)  # type: ignore[return-value]
+        return found.agreement, found.neighbour_agreement
+
+    def heard(share: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(found.answered == -1, 0.0, np.where(right, 1 + 1e-6, share))
+
+    right = found.answered >= 0
+    return heard(found.agreement), heard(found.neighbour_agreement)
