@@ -10,15 +10,28 @@ hume_ssl.evaluate(found, truth, selection=picked)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hume_ssl.class_shares import read_prior
 from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
-from hume_ssl.consensus import Picked, find_consensus, neighbour_agreement, pick, reliable_items
+from hume_ssl.consensus import (
+    DEFAULT_STRATEGY,
+    Picked,
+    agreement_of,
+    chosen_spaces,
+    find_consensus,
+    find_nearest,
+    match,
+    pick,
+    reliable_items,
+    vote_share,
+    weighted_vote,
+)
 from hume_ssl.errors import InputError
 from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
 from hume_ssl.train import train_fixmatch
@@ -42,10 +55,14 @@ class Discovery:
     train: Mask  # (n,) True for train items, all that searches and votes have learned from
     searches: Searches
     labels: NDArray[np.int64]  # (n,) consensus classes, test items too
-    agreement: NDArray[np.float64]  # (n,) share of searches that agree
+    agreement: NDArray[np.float64]  # (n,) share of the searches' votes, by weight, for that class
     neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
     reliable: Mask  # (n,) both above one half
-    voters: NDArray[np.int64]  # the searches whose votes were counted
+    weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
+    stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
+    left_out: list[str]  # (r,) why a search was not heard; "" = it was
+    neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
+    spaces: tuple[Array, ...] = ()  # (n, d) the labeller, if there is one, and the judges; (): not kept
 
 
 def discover(
@@ -60,6 +77,7 @@ def discover(
     seed: int = 0,
     preset: str = "fast",
     neighbours: int = 20,
+    prior: str | Path | Sequence[float] = "uniform",
     device: str = "auto",
     settings: dict[str, object] | None = None,
     progress: Progress | None = None,
@@ -76,13 +94,14 @@ def discover(
         encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
         train: (n,) True for items to learn from; None: all.
         searches, seed, preset, neighbours, device: as on the command line.
+        prior: sizes of the classes: "uniform", "free", k shares or a file of them; see `hume_ssl.search.prior`.
         settings: further recipe keys, as {"search.iterations": 200}.
         progress: advanced by one an outer step of all searches of a batch.
 
     Raises InputError where the input cannot be used.
     """
     keys = {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
-    keys |= {"consensus.neighbours": neighbours, **(settings or {})}
+    keys |= {"consensus.neighbours": neighbours, "search.prior": read_prior(prior), **(settings or {})}
     recipe = override(DiscoverRecipe(name="api"), keys)
     needed = labeller is None and not (recipe.search.objective == "turtle" and len(judges) > 0)
     made = list(_make_spaces(images, encoders, needed, not judges, train, device))
@@ -98,13 +117,19 @@ def discover(
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
-    return conclude(found, others, mask, classes, recipe.consensus)
+    every = (first, *(judge for judge in others if judge is not first))
+    return replace(conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None), spaces=every)
 
 
 def conclude(
-    searches: Searches, judges: Sequence[Array], train: Mask, classes: int, config: ConsensusConfig
+    searches: Searches,
+    judges: Sequence[Array],
+    train: Mask,
+    classes: int,
+    config: ConsensusConfig,
+    labeller: Array | None = None,
 ) -> Discovery:
-    """The consensus of searches: alignment, vote, neighbours in the judge spaces, reliable items."""
+    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items."""
     consensus = find_consensus(
         searches.labellings,
         classes,
@@ -112,19 +137,50 @@ def conclude(
         objective=searches.objective,
         classes_found=searches.classes_found,
         train=train,
+        align=config.align,
+        weights=config.weights,
         voters=config.voters,
+        vote=config.vote,
     )
-    nearby = neighbour_agreement(judges, consensus.labels, train, config.neighbours)
+    spaces = chosen_spaces(config.neighbour_space, labeller, judges)
+    nearest = find_nearest(spaces, train, config.neighbours)
+    nearby = agreement_of(nearest, consensus.labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
-        classes, train, searches, consensus.labels, consensus.agreement, nearby, reliable, consensus.voters
+        classes=classes,
+        train=train,
+        searches=searches,
+        labels=consensus.labels,
+        agreement=consensus.agreement,
+        neighbour_agreement=nearby,
+        reliable=reliable,
+        weights=consensus.weights,
+        stability=consensus.stability,
+        left_out=consensus.left_out,
+        neighbour_search=nearest.how,
     )
 
 
-def select(found: Discovery, per_class: int, *, allow_short: bool = False) -> Picked:
-    """The reliable train items of each class, the most certain first, at most `per_class`.
+def select(
+    found: Discovery,
+    per_class: int,
+    *,
+    strategy: str = DEFAULT_STRATEGY,
+    spaces: Sequence[Array | str | Path] = (),
+    seed: int = 0,
+    allow_short: bool = False,
+) -> Picked:
+    """At most `per_class` reliable train items of each class, as `hume-ssl select` picks them.
 
-    Raises TooFewReliable (an InputError with a table) where a class has fewer and `allow_short` is off.
+    Args:
+        strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random".
+        spaces: to measure in, (n, d) floats or files; (): those that `found` keeps. Where it keeps none, certainty is
+            that of the votes alone, near-duplicates go unseen, and "cover" is refused.
+        seed: of the draws of "random".
+        allow_short: take what there is where a class has fewer.
+
+    Raises TooFewReliable (an InputError with a table) where a class has fewer and `allow_short` is off; InputError for
+    a space of other items, or none where one is needed.
     """
     return pick(
         found.labels,
@@ -133,6 +189,9 @@ def select(found: Discovery, per_class: int, *, allow_short: bool = False) -> Pi
         found.train,
         per_class,
         found.classes,
+        strategy=strategy,
+        spaces=[_load(space, "space") for space in spaces] or found.spaces,
+        seed=seed,
         allow_short=allow_short,
     )
 
@@ -154,6 +213,7 @@ def evaluate(
         spaces: the labeller, if there is one, and then the judges, for the baselines; none: no baselines.
     """
     from hume_ssl import evaluation, metrics
+    from hume_ssl.calibration import calibration
 
     truth, k, train = np.asarray(truth, dtype=np.int64), found.classes, found.train
     if truth.shape != found.labels.shape:
@@ -170,6 +230,9 @@ def evaluate(
         },
         "best_search": {"acc": accuracies[best]},
     }
+    known = train & (truth >= 0)
+    right = metrics.correct(found.labels[known], truth[known], mapping)
+    figures["calibration"] = calibration(found.agreement[known], found.neighbour_agreement[known], right)
     if selection is not None:
         figures["selection"] = evaluation.evaluate_selection(selection.label, selection.index, truth, mapping, k)
     if predictions is not None:
@@ -186,28 +249,20 @@ def evaluate(
 
 
 def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Classes of new items by the task encoders of a discovery, and the share of searches that agree.
+    """Classes of new items by the task encoders of a discovery, and the share of the votes for them.
 
     `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
     spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
     """
-    from hume_ssl.metrics import match_classes
-
     spaces = [labeller] if isinstance(labeller, np.ndarray) else list(labeller)
     if len({len(space) for space in spaces}) > 1:
         raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
-    searches, k = found.searches, found.classes
-    labellings = label_items(searches, spaces)
-    votes = np.zeros((labellings.shape[1], k), dtype=np.int64)
-    aligned = np.empty(labellings.shape, dtype=np.int64)
-    for search, labelling in enumerate(labellings):
-        known = searches.labellings[search][found.train]
-        aligned[search] = match_classes(known, found.labels[found.train], k)[labelling]
-        if search in found.voters:
-            used = aligned[search] >= 0
-            votes[np.flatnonzero(used), aligned[search][used]] += 1
-    labels = votes.argmax(1).astype(np.int64)
-    return labels, (aligned == labels).mean(0)
+    labellings = label_items(found.searches, spaces)
+    matching = match(found.searches.labellings, found.labels, found.classes, found.train)
+    heaviest = int(found.weights.argmax())
+    ties = matching[heaviest][labellings[heaviest]]
+    labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
+    return labels, vote_share(labellings, matching, found.weights, labels)
 
 
 def _make_spaces(

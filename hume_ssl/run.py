@@ -1,7 +1,8 @@
 """The run folder: the only module that knows which file lies where, and what state each stage is in.
 
-A stage is named by where its output lies: "discover", "selection/per-class-4", "selection/ask-20", "answers",
-"train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain". run.json holds one record for each.
+A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "selection/ask-20",
+"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain". run.json holds one record
+for each.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ OWNED: dict[str, tuple[str, ...]] = {
         "consensus-searches.csv",
         "classes.csv",
     ),
+    "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv", "class-count/*.npy"),
     "selection": ("{}/labels.csv",),
     "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
               "{}/predictions.csv"),
     "assign": ("{}.csv",),
-    "evaluate": ("evaluation.json",),
+    "evaluate": ("evaluation.json", "reliability.svg"),
     "report": ("report.html",),
 }  # fmt: skip
 
@@ -117,8 +119,12 @@ class RunFolder:
         self.searches_consensus_csv = self.path / "consensus-searches.csv"  # before answers corrected consensus.csv
         self.classes_csv = self.path / "classes.csv"
         self.answers_csv = self.path / "answers.csv"
+        self.class_count_csv = self.path / "class-count.csv"
+        self.class_count_svg = self.path / "class-count.svg"
+        self.class_count_rows = self.path / "class-count/rows.csv"  # only while the numbers of classes are tried
         self.pretrain = self.path / "pretrain"
         self.evaluation_json = self.path / "evaluation.json"
+        self.reliability_svg = self.path / "reliability.svg"
         self.report_html = self.path / "report.html"
 
     def space(self, name: str) -> Path:
@@ -128,6 +134,10 @@ class RunFolder:
     def batch_checkpoint(self, start: int) -> Path:
         """The state of the batch in hand that begins with search `start`; only while it runs."""
         return self.searches / f"checkpoint-batch-{start}.safetensors"
+
+    def class_count_space(self, name: str) -> Path:
+        """A space made to try numbers of classes in; only while they are tried."""
+        return self.class_count_rows.parent / self.space(name).name
 
     def labels_csv(self, per_class: int) -> Path:
         """The label file with at most `per_class` items a class."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from hume_ssl.class_shares import WORDS, checked_shares
 from hume_ssl.train_config import TrainConfig
 
 # Keys that do not make a run another run: one may go on with more searches, on another device, and a recipe's
@@ -114,6 +115,18 @@ def _as_tuple(value: Any) -> Any:
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
+def _as_prior(value: Any) -> Any:
+    """A word as it is; a list of class shares sorted, their sum 1."""
+    if isinstance(value, list | tuple) and all(type(share) in (int, float) for share in value):
+        return checked_shares(value)
+    if value in WORDS:
+        return value
+    raise ValueError('"uniform", "free" or a list of class shares (of those in a file: --prior FILE)')
+
+
+Prior = Annotated[Literal["uniform", "free"] | tuple[float, ...], BeforeValidator(_as_prior)]
+
+
 class Table(BaseModel):
     """A table of a recipe: frozen, without unknown keys, and strict: 3 is no text and "3" no number."""
 
@@ -157,6 +170,7 @@ class SearchConfig(Table):
     searches: int = Field(100, ge=1)  # r
     seed: int = Field(0, ge=0, lt=1 << 40)  # search i runs from 100,000 * seed + i
     device: str = "auto"
+    prior: Prior = "uniform"  # sizes of the classes: equal, whatever is found, or shares, which are matched by rank
     iterations: int | None = Field(None, ge=1)  # outer steps
     outer_lr: float | None = Field(None, gt=0, le=1e37)
     schedule: Literal["published", "fixed", "smooth"] | None = None  # of learning rate and temperature
@@ -185,7 +199,9 @@ class SearchConfig(Table):
     def settings(self) -> SearchSettings:
         """The resolved search as the engine takes it: nothing is None."""
         return SearchSettings(
-            **{k: v for k, v in self.resolved().model_dump().items() if k in PRESETS[self.preset]}, seed=self.seed
+            **{k: v for k, v in self.resolved().model_dump().items() if k in PRESETS[self.preset]},
+            seed=self.seed,
+            prior=self.prior,
         )
 
 
@@ -195,6 +211,7 @@ class SearchSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int
+    prior: Literal["uniform", "free"] | tuple[float, ...]
     iterations: int
     outer_lr: float
     schedule: Literal["published", "fixed", "smooth"]
@@ -220,7 +237,12 @@ class ConsensusConfig(Table):
     """How the labellings become one."""
 
     neighbours: int = Field(20, ge=1)
-    voters: float = Field(0.5, gt=0, le=1)  # share of the searches that vote, the best by objective; 1: the paper
+    neighbour_space: Literal["labeller", "judge", "both"] = "labeller"  # where they are looked for
+    # The paper: align = "reference", weights = "equal".
+    align: Literal["auto", "spectral", "stable", "reference"] = "auto"
+    weights: Literal["objective", "score", "stability", "equal"] = "objective"
+    voters: float = Field(1.0, gt=0, le=1)  # share of the searches that vote, the heaviest
+    vote: Literal["majority", "dawid-skene"] = "majority"
 
 
 class DiscoverRecipe(Table):

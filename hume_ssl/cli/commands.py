@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from hume_ssl.cli.class_range import next_command, parse_classes, resume_command
 from hume_ssl.cli.options import (
     DEFAULT_RUN,
     Device,
@@ -35,10 +38,13 @@ def discover(
     encoder: Annotated[
         list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]: first the labeller, then the judge.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="How many classes there are.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="K|LOW:HIGH", help="How many classes there are, or a range to try, as 5:15.")
+    ] = None,
     searches: Annotated[int | None, typer.Option(help="How many searches to run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the searches.")] = None,
     split: Annotated[str | None, typer.Option(help="Share of test items in (0, 1), or a file.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Class sizes: uniform, free, or a file of shares.")] = None,
     neighbours: Annotated[int | None, typer.Option(help="Nearest items asked whether they agree.")] = None,
     preset: Annotated[Literal["fast", "paper"] | None, typer.Option(help="Settings of the search.")] = None,
     device: Device = None,
@@ -50,8 +56,11 @@ def discover(
     as_json: Json = False,
 ) -> None:
     """Find classes in images without labels: searches, and the consensus they vote."""
+    from hume_ssl.class_shares import read_prior
     from hume_ssl.config import DiscoverRecipe, load_recipe, override, to_toml
 
+    count = parse_classes(classes)
+    k = count[-1] if isinstance(count, range) else count
     say = sayer(as_json, dry_run)
     pairs = parse_sets(sets, "search")
     given = bool(images or labeller or judge or pairs.keys() & {"data.images", "data.labeller", "data.judges"})
@@ -60,14 +69,22 @@ def discover(
     chosen: DiscoverRecipe = load_recipe(recipe or ("images" if given else "digits"), "discover")
     flags: dict[str, object] = {"data.images": images, "data.labeller": labeller}
     flags["data.judges"] = tuple(judge) if judge else None
-    flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": classes, "data.split": split}
+    flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": k, "data.split": split}
     flags |= {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}
+    flags["search.prior"] = read_prior(prior) if prior is not None else None
     chosen = override(chosen, {**flags, "consensus.neighbours": neighbours})
     chosen = override(chosen, pairs)
-    from hume_ssl.stages.discover import discover as stage
-
     wanted = chosen.search.searches if searches is not None or "search.searches" in pairs else None
-    facts = stage(chosen, RunFolder(run), say, searches=wanted, resume=resume, overwrite=overwrite, dry_run=dry_run)
+    how: dict[str, Any] = {"searches": wanted, "resume": resume, "overwrite": overwrite, "dry_run": dry_run}
+    if isinstance(count, range):
+        from hume_ssl.stages.class_count import count_classes
+
+        again, after = resume_command(sys.argv[1:]), partial(next_command, sys.argv[1:])
+        facts = count_classes(chosen, RunFolder(run), say, count, again=again, after=after, **how)
+    else:
+        from hume_ssl.stages.discover import discover as stage
+
+        facts = stage(chosen, RunFolder(run), say, **how)
     answer(facts, as_json, to_toml(DiscoverRecipe.model_validate(facts["recipe"])) if dry_run else None)
 
 
@@ -75,6 +92,9 @@ def select(
     per_class: Annotated[int | None, typer.Option(help="At most so many items of each class.")] = None,
     ask: Annotated[int | None, typer.Option(help="List so many items that a person should label.")] = None,
     answers: Annotated[Path | None, typer.Option(help="The list of --ask, filled in: name and correct.")] = None,
+    strategy: Annotated[
+        Literal["certain", "cover", "random"], typer.Option(help="Which of the reliable items are picked.")
+    ] = "certain",
     allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
@@ -89,6 +109,7 @@ def select(
         per_class=per_class,
         ask=ask,
         answers=answers,
+        strategy=strategy,
         allow_short=allow_short,
         overwrite=overwrite,
     )

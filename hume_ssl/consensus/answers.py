@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.consensus.align import match
+from hume_ssl.consensus.strategies import Picked
 from hume_ssl.consensus.together import NOISE, Figures, Labels, covariance
+from hume_ssl.consensus.vote import vote_share
 from hume_ssl.errors import InputError
-from hume_ssl.metrics import match_classes
 
 Ids = NDArray[np.int64]
 
@@ -54,7 +56,7 @@ def apply_answers(
     r, n = labellings.shape
     weights = np.ones(r) if weights is None else np.asarray(weights, dtype=np.float64)
     train = np.ones(n, dtype=bool) if train is None else train
-    matching = _match(labellings, labels, k, train)
+    matching = match(labellings, labels, k, train)
     moved = labels.copy()
     if len(index):
         prior = covariance(labellings, agreement, index, index).astype(np.float64)
@@ -71,12 +73,7 @@ def apply_answers(
         moved[index] = answers
     if np.array_equal(moved, labels):
         return Corrected(moved, agreement)
-    matching = _match(labellings, moved, k, train)
-    share = np.zeros(n)
-    for search in np.flatnonzero(weights):
-        share += weights[search] * (matching[search][labellings[search]] == moved)
-    total = sum(float(weights[search]) for search in np.flatnonzero(weights))
-    return Corrected(moved, np.minimum(share / total, 1.0))
+    return Corrected(moved, vote_share(labellings, match(labellings, moved, k, train), weights, moved))
 
 
 def name_classes(names: Sequence[str], classes: Ids, votes: Figures, free: NDArray[np.bool_]) -> dict[str, int]:
@@ -134,6 +131,28 @@ def _told(prior: Figures, residual: Figures) -> Figures:
     return told
 
 
+def people_first(picked: Picked, answered: Ids, agreement: Figures, per_class: int) -> Picked:
+    """A selection with what people labelled before what machines did, in each class; at most `per_class` of each.
+
+    Args:
+        answered: (n,) class a person gave to each item; negative = none.
+        agreement: (n,) orders the items of a class that people labelled, the most agreed first.
+    """
+    index, reasons, ranks = [], [], []
+    why = dict(zip(picked.index.tolist(), picked.reason, strict=True))
+    items = np.flatnonzero(answered >= 0)
+    for label in np.unique(np.concatenate([picked.label, answered[items]])):
+        own = items[answered[items] == label]
+        own = own[np.lexsort((own, -agreement[own]))]
+        rest = picked.index[picked.label == label]
+        chosen = np.concatenate([own, rest[~np.isin(rest, own)]])[:per_class]
+        index.append(chosen)
+        ranks.append(np.arange(1, len(chosen) + 1))
+        reasons += ["labelled by a person" if answered[i] >= 0 else why[int(i)] for i in chosen]
+    labels = np.repeat(np.unique(np.concatenate([picked.label, answered[items]])), [len(part) for part in index])
+    return Picked(np.concatenate(index), labels.astype(np.int64), np.concatenate(ranks), reasons)
+
+
 def vote_shares(
     labellings: Labels,
     labels: Ids,
@@ -146,17 +165,8 @@ def vote_shares(
     """(m, k) share of the searches' votes, by weight, for each class of the items `index`; arguments as above."""
     r, n = labellings.shape
     train = np.ones(n, dtype=bool) if train is None else train
-    matching = _match(labellings, labels, k, train)
+    matching = match(labellings, labels, k, train)
     return _shares(labellings, matching, np.ones(r) if weights is None else weights, index, k)
-
-
-def _match(labellings: Labels, labels: Ids, k: int, train: NDArray[np.bool_]) -> Ids:
-    """(r, k) the consensus class that each class of each search is: a permutation a search."""
-    matching = np.empty((len(labellings), k), dtype=np.int64)
-    for row, labelling in zip(matching, labellings, strict=True):
-        row[:] = match_classes(labelling[train], labels[train], k)
-        row[row < 0] = np.setdiff1d(np.arange(k), row)[: np.count_nonzero(row < 0)]
-    return matching
 
 
 def _shares(labellings: Labels, matching: Ids, weights: Figures, rows: Ids, k: int) -> Figures:

@@ -1,4 +1,11 @@
-"""Neighbour agreement: whether the items nearest to an item have its class."""
+"""Neighbour agreement: whether the items nearest to an item have its class.
+
+A neighbour is a witness, and a copy is no independent one. So every distinct row has one vote, however many items have
+it: the share of its train items that the consensus puts into the class asked about (1 or 0 unless copies were given
+several classes). And no item's own row votes for it: neither the item itself nor its exact copies, whether it is a
+train item or a test item with a copy among the train items. A thousand identical images thus count as one to others,
+and not at all to themselves; writing an item down twice changes nobody's share.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT_UP_TO = 200_000  # train items; beyond, an inverted file of faiss looks into some of its cells only
-PROBES = 32  # cells looked into
-CHUNK = 16_384  # items looked up at once
+from hume_ssl.consensus.nearest import CHUNK, Nearest, find_nearest
 
 
 def neighbour_agreement(
@@ -18,55 +23,48 @@ def neighbour_agreement(
 ) -> NDArray[np.float64]:
     """(n,) share of each item's nearest train items that have its class; 1 = all of them, 1/k or so = chance.
 
-    Nearest by cosine, in all given spaces side by side, each at unit norm; the item itself is left out.
+    Nearest by cosine, in all given spaces side by side, each at unit norm; the item itself and its exact copies are
+    left out. An item that has no neighbour, since all train items are copies of it, has no witness: 0.
 
     Args:
-        spaces: (n, d) each; the judge spaces.
+        spaces: (n, d) each.
         labels: (n,) consensus classes.
         train: (n,) True for train items, the only ones that count as neighbours.
-        neighbours: how many; all other train items where there are fewer.
+        neighbours: how many; all other distinct train rows where there are fewer.
     """
-    index = np.flatnonzero(train)
-    wanted = min(neighbours, len(index) - 1)
-    if wanted < 1:
-        return np.ones(len(labels))
-    tree = _index(spaces, index)
+    return agreement_of(find_nearest(spaces, train, neighbours), labels, train)
+
+
+def agreement_of(nearest: Nearest, labels: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) `neighbour_agreement` of labels (n,), with the neighbours already found; `train` is (n,) as they were."""
+    k = int(labels.max(initial=0)) + 1
+    size = np.bincount(nearest.row[train], minlength=len(nearest.near))  # (g,) train items a distinct row has
+    # How many of them are in a class, by row * k + class: (g, k) would be 10 GB at ImageNet's size.
+    pairs, counts = np.unique(nearest.row[train].astype(np.int64) * k + labels[train], return_counts=True)
     share = np.empty(len(labels))
     for start in range(0, len(labels), CHUNK):
-        rows = np.arange(start, min(start + CHUNK, len(labels)))
-        _, found = tree.search(_unit(spaces, rows), wanted + 1)
-        items = np.where(found >= 0, index[found], rows[:, None])  # -1: a cell held too few
-        own = items == rows[:, None]
-        # An item that is not its own nearest has duplicates; test items have no self: the farthest is one too many.
-        own[~own.any(1), -1] = True
-        same = (labels[items] == labels[rows, None]) & ~own
-        share[rows] = same.sum(1) / (~own).sum(1).clip(1)
+        mine = labels[start : start + CHUNK, None]
+        near = nearest.near[nearest.row[start : start + CHUNK]]
+        asked = near.astype(np.int64) * k + mine
+        at = np.searchsorted(pairs, asked).clip(max=len(pairs) - 1)
+        votes = np.where((near >= 0) & (pairs[at] == asked), counts[at] / size[near].clip(1), 0)
+        share[start : start + CHUNK] = votes.sum(1) / (near >= 0).sum(1).clip(1)
     return share
 
 
-def _index(spaces: Sequence[NDArray[Any]], index: NDArray[np.int64]) -> Any:
-    """A faiss index over the train items; exact up to 200,000 of them."""
-    import faiss
+def chosen_spaces(choice: str, labeller: NDArray[Any] | None, judges: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The spaces in which neighbours are looked for.
 
-    width = sum(space.shape[1] for space in spaces)
-    if len(index) <= EXACT_UP_TO:
-        tree: Any = faiss.IndexFlatIP(width)
-    else:
-        cells = int(4 * np.sqrt(len(index)))
-        tree = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
-        picked = np.sort(np.random.default_rng(0).choice(index, min(len(index), 64 * cells), replace=False))
-        tree.train(_unit(spaces, picked))
-        tree.nprobe = min(PROBES, cells)
-    for start in range(0, len(index), CHUNK):
-        tree.add(_unit(spaces, index[start : start + CHUNK]))
-    return tree
+    Over digits, usps and 5,000 images of CIFAR-10, five seeds each, 20 neighbours in the labeller tell right items from
+    wrong ones at least as well as in the judge on every set (area under the curve 0.01 to 0.023 higher; usps: equal),
+    and better than in both on all but CIFAR-10 (0.003 lower): it is the default.
 
-
-def _unit(spaces: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(len(rows), d) float32: the rows of all spaces side by side, each space's at unit norm."""
-    parts = []
-    for space in spaces:
-        part = np.asarray(space[rows], dtype=np.float32)
-        norms = np.linalg.norm(part, axis=1, keepdims=True)
-        parts.append(part / np.where(norms > 0, norms, 1))
-    return np.ascontiguousarray(np.hstack(parts))
+    Args:
+        choice: "judge" (all judges), "labeller", or "both": labeller and judges.
+        labeller: (n, d1), None where there is none (TURTLE): then the judges, whatever was chosen.
+        judges: (n, d2) each.
+    """
+    if choice == "judge" or labeller is None:
+        return list(judges)
+    others = [judge for judge in judges if judge is not labeller]  # one space may serve as both
+    return [labeller] if choice == "labeller" else [labeller, *others]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hume_ssl.progress import Progress
     from hume_ssl.search.midway import Midway
+    from hume_ssl.search.runner import Pool
     from hume_ssl.search.subsets import Spaces
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "best_search",
     "check_classes",
     "check_objective",
+    "check_prior",
     "label_items",
     "prepare_spaces",
     "run_searches",
@@ -37,7 +39,7 @@ COLUMNS, COLUMNS_CUDA = 320, 1000
 ARRAYS = 12  # (subset, k) arrays in float32 that a search holds at a time
 CHUNK = 65_536  # rows in one pass over all items
 SEEDS_A_RUN = 100_000  # between the first searches of two neighbouring run seeds
-SHARED = ("centre", "widths")  # fields of `Searches` that are not one value a search
+SHARED = ("centre", "widths", "strength")  # fields of `Searches` that are not one value a search
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Searches:
     # TURTLE alone: an encoder a space, their weights side by side; label = argmax(mean softmax(weights @ row + bias))
     bias: NDArray[np.float32] | None = None  # (r, s, k) of s spaces
     widths: list[int] | None = None  # (s,) their widths, which sum to that of the weights
+    strength: float | None = None  # where class sizes are free: the factor on the entropy weight that was chosen
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -114,7 +117,12 @@ def batch_size(classes: int, config: SearchConfig, device: str = "cpu") -> int:
 def steps_to_do(searches: int, done: int, classes: int, config: SearchConfig, device: str = "cpu") -> int:
     """Outer steps of all batches still to run: the total of a progress bar."""
     size = batch_size(classes, config, device)
-    return config.settings().iterations * (-(-searches // size) - done // size)
+    batches = -(-searches // size) - done // size
+    if config.prior == "free" and not done:
+        from hume_ssl.search.prior import STRENGTHS
+
+        batches += len(STRENGTHS)
+    return config.settings().iterations * batches
 
 
 def run_searches(
@@ -127,6 +135,7 @@ def run_searches(
     progress: Progress | None = None,
     spread: Callable[[Callable[[int], Searches], Sequence[int]], Iterable[Searches]] = map,
     midway: Callable[[int], Midway] | None = None,
+    pool: Pool | None = None,
 ) -> Searches:
     """Run `config.searches` searches; search i has the seed 100,000 * config.seed + i, so that runs share none.
 
@@ -142,13 +151,15 @@ def run_searches(
         spread: `map` over batches by their first search, in order; another may let other processes run some of them
             (`runner.batch_runner`), which changes nothing in the result.
         midway: keeps the state of the batch that begins with a search, should it be killed.
+        pool: solved subsets, {} at first, for calls that differ in the number of classes alone.
 
     Raises InputError: k above the width of the labeller; a search that diverged.
     """
     from hume_ssl.search.runner import batch_runner
 
     settings, size = config.settings(), batch_size(classes, config, spaces.device)
-    run = batch_runner(spaces, classes, config)
+    strength = done.strength if done is not None else None
+    run = batch_runner(spaces, classes, config, strength, progress, pool)
     whole = len(done) // size * size if done is not None else 0
     found = done.first(whole) if done is not None and whole else None
     starts = range(whole, config.searches, size)
@@ -192,6 +203,18 @@ def check_classes(classes: int, n: int, d1: int | None) -> None:
             f"--classes {classes} is more than the {d1} directions of the labeller space, which cannot hold as many "
             f"orthogonal classes: give at most {d1}, or a wider labeller"
         )
+
+
+def check_prior(config: SearchConfig, classes: int) -> None:
+    """Raise InputError for class sizes that cannot be searched for: another number of shares than k, or TURTLE's."""
+    prior = config.prior
+    if isinstance(prior, tuple) and len(prior) != classes:
+        raise InputError(
+            f"search.prior has {len(prior)} class shares and --classes is {classes}: give one share a class"
+        )
+    if prior != "uniform" and config.objective == "turtle":
+        given = prior if isinstance(prior, str) else f"{len(prior)} class shares"
+        raise InputError(f"search.prior ({given}) is for HUME: with search.objective = turtle leave out --prior")
 
 
 def check_objective(config: SearchConfig) -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from hume_ssl.progress import Progress
 from hume_ssl.schema import SearchSettings
-from hume_ssl.search.inner import entropy_gradient
 from hume_ssl.search.midway import Ended, Midway, restore, state_of
 from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, uncolumns
+from hume_ssl.search.prior import UNIFORM, Prior, size_gradient
 from hume_ssl.search.solvers import Judged, Solvers, gather, objective
 from hume_ssl.search.sparsemax import sparsemax, sparsemax_backward
 
@@ -93,7 +93,9 @@ def search_batch(
             else:  # never the whole labeller: it may not fit
                 rows, one = gather(spaces, group[0])
                 judged = [one]
-            group_gradient, group_loss = outer_gradient(matrix, rows, judged, temperature, s.entropy_weight, classes)
+            group_gradient, group_loss = outer_gradient(
+                matrix, rows, judged, temperature, s.entropy_weight, classes, s.prior
+            )
             gradient += group_gradient / s.subsets
             loss += group_loss / s.subsets
         adam(batch, clip(pull_back(batch.basis, batch.raw, uncolumns(gradient, classes))), lr, step)
@@ -150,7 +152,13 @@ class Watch:
 
 
 def outer_gradient(
-    matrix: Tensor, rows: Tensor, judged: Sequence[Judged], temperature: float, entropy_weight: float, k: int
+    matrix: Tensor,
+    rows: Tensor,
+    judged: Sequence[Judged],
+    temperature: float,
+    entropy_weight: float,
+    k: int,
+    prior: Prior = UNIFORM,
 ) -> tuple[Tensor, Tensor]:
     """Derivative of the objective, summed over subsets of the given rows, by the task encoder (HUME eq. 7).
 
@@ -160,6 +168,7 @@ def outer_gradient(
         judged: subsets as positions among the rows, each holding all m of them, with their inner solvers.
         temperature: T in Y = sparsemax(rows W / T) (eq. 3).
         entropy_weight: H.
+        prior: what takes the place of the entropy where classes are not to be of one size.
 
     Returns:
         (d1, k * r) derivative by `matrix` of the sum over subsets of CE - H * entropy(mean label); the summed CE, (r,).
@@ -174,7 +183,7 @@ def outer_gradient(
         gradient.index_add_(0, train, solved.train)
         gradient.index_add_(0, test, solved.test)
         loss += solved.loss
-    gradient += len(judged) * entropy_gradient(labels.mean(0), entropy_weight, m)
+    gradient += len(judged) * size_gradient(labels.mean(0), entropy_weight, m, prior)
     back = sparsemax_backward(labels, gradient).view(m, -1)
     return rows.T @ back / temperature, loss
 

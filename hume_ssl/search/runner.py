@@ -16,15 +16,18 @@ from hume_ssl.search import (
     batch_size,
     check_classes,
     check_objective,
+    check_prior,
     engine,
     turtle_batch,
     turtle_spaces,
 )
 from hume_ssl.search.midway import Midway
+from hume_ssl.search.prior import STRENGTHS, TRIED, explained
 from hume_ssl.search.score import generalization_scores
-from hume_ssl.search.solvers import Solvers
+from hume_ssl.search.solvers import Judged, Solvers
 from hume_ssl.search.subsets import Spaces
 
+Pool = dict[tuple[str, int], Judged]
 # Runs the outer steps of a search a seed: what was found, and the fields of `Searches` with encoders and labellings.
 Run = Callable[
     [Sequence[int], Progress | None, Midway | None],
@@ -33,13 +36,24 @@ Run = Callable[
 
 
 def batch_runner(
-    spaces: Spaces, classes: int, config: SearchConfig
+    spaces: Spaces,
+    classes: int,
+    config: SearchConfig,
+    strength: float | None = None,
+    progress: Progress | None = None,
+    pool: Pool | None = None,
 ) -> Callable[[int, Progress | None, Midway | None], Searches]:
     """What runs the whole batch that begins with a search; what it finds follows from that search's number alone.
 
-    Raises InputError as `run_searches` does.
+    Where class sizes are free, `strength` is what an earlier call has chosen; None: chosen here, by searches that
+    advance `progress`. `pool` holds the subsets solved so far, for callers that search the same spaces for several
+    numbers of classes. Raises InputError as `run_searches` does.
     """
-    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config)
+    check_prior(config, classes)
+    if config.prior == "free":
+        strength = strength or free_strength(spaces, classes, config, progress)
+        config = with_strength(config, strength)
+    search = _turtle(spaces, classes, config) if config.objective == "turtle" else _hume(spaces, classes, config, pool)
 
     def run(start: int, progress: Progress | None, midway: Midway | None) -> Searches:
         seeds = [config.seed * SEEDS_A_RUN + start + i for i in range(batch_size(classes, config, spaces.device))]
@@ -52,16 +66,34 @@ def batch_runner(
             classes_found=[len(np.unique(row)) for row in train],
             iterations=result.iterations,
             stop_reasons=result.stop_reasons,
+            strength=strength,
             **encoders,
         )
 
     return run
 
 
-def _hume(spaces: Spaces, classes: int, config: SearchConfig) -> Run:
+def free_strength(spaces: Spaces, classes: int, config: SearchConfig, progress: Progress | None = None) -> float:
+    """Of the strengths tried, the one whose labellings the judge space explains best: the mean of `prior.explained`
+    over the first ten searches of the run; the larger of equals."""
+    found = {}
+    for strength in STRENGTHS:
+        some = min(TRIED, batch_size(classes, config, spaces.device))
+        seeds = [config.seed * SEEDS_A_RUN + i for i in range(some)]
+        result, encoders = _hume(spaces, classes, with_strength(config, strength))(seeds, progress, None)
+        found[strength] = float(explained(result.objective, encoders["labellings"][:, spaces.train], classes).mean())
+    return max(found, key=lambda strength: found[strength])
+
+
+def with_strength(config: SearchConfig, strength: float) -> SearchConfig:
+    """The same searches with the entropy weight times a factor."""
+    return config.model_copy(update={"entropy_weight": config.settings().entropy_weight * strength})
+
+
+def _hume(spaces: Spaces, classes: int, config: SearchConfig, pool: Pool | None = None) -> Run:
     """What runs a batch of HUME searches."""
     check_classes(classes, len(spaces.train), spaces.d1)
-    solvers = Solvers(spaces, classes, config.settings())
+    solvers = Solvers(spaces, classes, config.settings(), pool)
 
     def run(
         seeds: Sequence[int], progress: Progress | None, midway: Midway | None

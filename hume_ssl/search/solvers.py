@@ -39,10 +39,13 @@ class Judged:
 class Solvers:
     """Gives every outer step its subsets: new ones each time, or, for the closed form, some of a pool solved once."""
 
-    def __init__(self, spaces: Spaces, classes: int, settings: SearchSettings) -> None:
+    def __init__(
+        self, spaces: Spaces, classes: int, settings: SearchSettings, pool: dict[tuple[str, int], Judged] | None = None
+    ) -> None:
         self.spaces, self.classes, self.settings = spaces, classes, settings
         self.dtype = matmul_dtype(settings.precision, spaces.device, spaces.dtype)  # of the large products
-        self.pool: dict[tuple[str, int], Judged] = {}
+        # Solved subsets depend on spaces and settings alone, not on k: another number of classes may share them.
+        self.pool = {} if pool is None else pool
 
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor]:

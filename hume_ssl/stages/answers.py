@@ -13,7 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hume_ssl.consensus import apply_answers, name_classes, neighbour_agreement, reliable_items, vote_shares
+from hume_ssl.consensus import (
+    apply_answers,
+    chosen_spaces,
+    name_classes,
+    neighbour_agreement,
+    reliable_items,
+    vote_shares,
+)
 from hume_ssl.errors import InputError
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.answer_file import DEFAULT_NAME, WRONG, Answer, read_answers
@@ -76,7 +83,10 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
         raise InputError(f"{path} has no answers: fill in label or class_name in some of its rows")
     answers |= new
     index = np.array(sorted(answers), dtype=np.int64)
-    labellings, weights = np.asarray(run.read_npy(run.labellings_npy)), _weights(run)
+    labellings, weights = (
+        np.asarray(run.read_npy(run.labellings_npy)),
+        run.read_csv(run.searches_csv)["weight"].to_numpy(dtype=np.float64),
+    )
     votes = vote_shares(labellings, labels, index, k, weights=weights, train=train)
     given, ignored = _named(answers, index, labels, votes, names)
     renamed = list(names)
@@ -85,8 +95,7 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
     said = _said(answers, index, given)
     clear = said >= 0
     corrected = apply_answers(labellings, labels, agreement, index[clear], said[clear], k, weights=weights, train=train)
-    judges = stored_spaces(run)[1]
-    nearby = neighbour_agreement(judges, corrected.labels, train, stored_recipe(run).consensus.neighbours)
+    nearby = _nearby(run, corrected.labels, train)
     reliable = reliable_items(corrected.agreement, nearby)
     reliable[index] = clear
     table = table.assign(
@@ -189,9 +198,11 @@ def _about(record: dict[str, Any]) -> list[Any]:
     return [record.get("identity", {}).get("data.images"), record.get("items")]
 
 
-def _weights(run: RunFolder) -> NDArray[np.float64] | None:
-    table = run.read_csv(run.searches_csv)
-    return table["weight"].to_numpy(dtype=np.float64) if "weight" in table else None
+def _nearby(run: RunFolder, labels: Ids, train: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) neighbour agreement of labels (n,), in the spaces that `discover` took."""
+    config, (labeller, judges) = stored_recipe(run).consensus, stored_spaces(run)
+    own = labeller if run.space("labeller").is_file() else None  # without one a judge stands for it
+    return neighbour_agreement(chosen_spaces(config.neighbour_space, own, judges), labels, train, config.neighbours)
 
 
 def _named(

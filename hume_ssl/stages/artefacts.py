@@ -37,6 +37,7 @@ def stored_searches(run: RunFolder) -> Searches:
         centre=None if centre is None else centre.numpy(),
         bias=None if bias is None else bias.numpy(),
         widths=facts.get("widths"),
+        strength=facts.get("strength"),
     )
 
 
@@ -92,6 +93,8 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     if searches.bias is not None:  # TURTLE: the weights of several spaces side by side
         tensors["bias"] = torch.from_numpy(searches.bias)
         facts |= {"objective": "turtle", "widths": searches.widths, "spaces": [s.name for s in inputs.sources]}
+    if searches.strength is not None:
+        facts["strength"] = searches.strength
     run.write_npy(run.labellings_npy, searches.labellings)
     run.write_safetensors(run.encoders, tensors, facts)
     run.write_csv(
@@ -104,6 +107,9 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
                 "classes_found": searches.classes_found,
                 "iterations": searches.iterations,
                 "stop_reason": searches.stop_reasons,
+                "stability": found.stability,
+                "weight": found.weights,
+                "left_out": found.left_out,
             }
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 
 from hume_ssl.api import Discovery, conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
+from hume_ssl.consensus import class_sizes
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path
@@ -95,7 +97,8 @@ def discover(
             run.discard(DISCOVER, keep)
         raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
-    discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus)
+    own = labeller if inputs.sources[0].name == "labeller" else None  # without one a judge stands for it
+    discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own)
     artefacts = write_discovery(run, inputs, discovery)
     stale = mark_stale(run)
     facts = _summary(inputs, discovery)
@@ -170,22 +173,28 @@ def _search(
 
 
 def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
-    sizes = np.bincount(found.labels[found.train], minlength=inputs.classes)
+    heavier = np.flatnonzero(found.weights >= np.median(found.weights[found.weights > 0]))
+    sizes = class_sizes(found.searches.labellings, found.labels, inputs.classes, found.train, heavier)
     return {
         "items": len(inputs.items),
         "train_items": int(found.train.sum()),
         "classes": inputs.classes,
-        "class_sizes": sorted(sizes.tolist(), reverse=True),
+        "class_sizes": sorted(sizes.items.tolist(), reverse=True),
+        "size_variation": round(float(sizes.variation.max()), 6),
+        "disputed_sizes": int(np.count_nonzero(sizes.disputed)),
+        **({"strength": found.searches.strength} if found.searches.strength is not None else {}),
         "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
-        "voters": found.voters.tolist(),
+        "left_out_searches": dict(Counter(reason.partition(":")[0] for reason in found.left_out if reason)),
+        "neighbours": found.neighbour_search,
         "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
         "reliable_items": int(np.count_nonzero(found.reliable & found.train)),
     }
 
 
 def _facts(stage: dict[str, Any]) -> dict[str, Any]:
-    keys = ("searches", "items", "train_items", "classes", "class_sizes", "mean_agreement", "reliable_items", "seconds")
-    return {key: stage[key] for key in keys if key in stage}
+    keys = "searches items train_items classes class_sizes size_variation disputed_sizes strength mean_agreement"
+    names = [*keys.split(), "reliable_items", "seconds"]
+    return {key: stage[key] for key in names if key in stage}
 
 
 def _plan(inputs: Inputs) -> str:
@@ -216,8 +225,16 @@ def _tell(
         f"smallest {sizes[-1]}); {facts['reliable_items']} items are reliable, mean agreement "
         f"{facts['mean_agreement']:.2f}"
     )
-    if facts["collapsed_searches"]:
-        say(f"warning: {facts['collapsed_searches']} of {r} searches lost a class")
+    if facts["left_out_searches"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in facts["left_out_searches"].items())
+        say(f"warning: of {r} searches some are left out of the votes: {kinds}; {run.searches_csv} says why")
+    if "strength" in facts:
+        say(f"class sizes are free: drawn to one size with {facts['strength']:g} of the usual weight")
+    if facts["disputed_sizes"]:
+        say(
+            f"warning: the searches disagree about the size of {facts['disputed_sizes']} of {inputs.classes} classes "
+            f"(one by {facts['size_variation']:.0%} from search to search): trust the sizes of these only after a look"
+        )
     if stale:
         say(f"now stale, made from the old consensus: {', '.join(stale)}")
     say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")

@@ -11,11 +11,13 @@ import numpy as np
 
 from hume_ssl.api import Discovery
 from hume_ssl.api import evaluate as figures_of
-from hume_ssl.consensus import Picked, pick
+from hume_ssl.calibration import calibration_table
+from hume_ssl.consensus import Picked, TooFewReliable, pick
 from hume_ssl.errors import InputError
 from hume_ssl.evaluation import evaluate_consensus, evaluate_selection
 from hume_ssl.files import plain
 from hume_ssl.item_columns import load_truth
+from hume_ssl.report.reliability import reliability_svg
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.select import stage_name
@@ -33,13 +35,14 @@ def evaluate(
     name: str | None = None,
     per_class_curve: bool = False,
 ) -> dict[str, Any]:
-    """Compare consensus, selection and training with the truth; write evaluation.json and return what is in it.
+    """Compare consensus, selection and training with the truth; write evaluation.json (returned) and a picture.
 
     Args:
         truth_file: npy in the order of items.csv, or CSV filepath,label; -1 or absent = unknown.
         per_class: which selection; None: the latest, if any.
         name: which training; None: the latest, if any.
-        per_class_curve: also the accuracy of reliable items at 1, 4, 15, 25, 100 and 400 a class.
+        per_class_curve: also the accuracy of reliable items at 1, 4, 15, 25, 100 and 400 a class, and how many classes
+            had fewer.
 
     Raises InputError: no finished discover, a truth of another length, no such selection or training.
     """
@@ -50,8 +53,7 @@ def evaluate(
         raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")
     selection, picked = _selection(run, found, per_class)
     training, predictions = _training(run, name)
-    record = run.stage("discover")
-    searches = stored_searches(run)
+    searches, votes = stored_searches(run), run.read_csv(run.searches_csv)
     discovery = Discovery(
         classes=len(found.names),
         train=found.train,
@@ -60,7 +62,9 @@ def evaluate(
         agreement=found.agreement,
         neighbour_agreement=found.neighbour_agreement,
         reliable=np.zeros(len(found.labels), dtype=bool),
-        voters=np.asarray(record["voters"]),
+        weights=votes["weight"].to_numpy(dtype=np.float64),
+        stability=votes["stability"].to_numpy(dtype=np.float64),
+        left_out=votes["left_out"].tolist(),
     )
     labeller, judges = stored_spaces(run)
     spaces = [labeller, *(judge for judge in judges if judge is not labeller)]
@@ -70,15 +74,16 @@ def evaluate(
     if training is not None:
         figures["train"] = {"name": training, **figures["train"]}
     if per_class_curve:
-        figures["per_class_curve"] = _curve(found, truth)
+        figures["per_class_curve"] = _curve(found, truth, spaces)
     identity = {"truth": sha256_file(Path(truth_file).expanduser()), "consensus": found.digest}
     run.begin_stage("evaluate", identity)
     figures = plain(figures)
     run.write_json(run.evaluation_json, figures)
-    run.finish_stage("evaluate", [run.evaluation_json], time.monotonic() - began)
+    run.write_text(run.reliability_svg, reliability_svg(figures["calibration"]))
+    run.finish_stage("evaluate", [run.evaluation_json, run.reliability_svg], time.monotonic() - began)
     for line in _lines(figures):
         say(line)
-    say(f"written to {run.evaluation_json}")
+    say(f"written to {run.evaluation_json} and {run.reliability_svg}")
     return dict(figures)
 
 
@@ -125,16 +130,23 @@ def _check_fresh(run: RunFolder, stage: str, command: str) -> None:
         )
 
 
-def _curve(found: Found, truth: Any) -> dict[str, Any]:
+def _curve(found: Found, truth: Any, spaces: list[Any]) -> dict[str, Any]:
     """Figures of the reliable items at several numbers a class; short classes give what they have."""
     k = len(found.names)
     _, mapping = evaluate_consensus(found.labels, truth, found.train, k)
+    shares = (found.agreement, found.neighbour_agreement)
+    how: dict[str, Any] = {"strategy": "certain", "spaces": spaces, "allow_short": True}
+    try:
+        picked = pick(found.labels, *shares, found.train, max(CURVE), k, **how)
+    except TooFewReliable:  # not one item is reliable: a figure here, where select has nothing to write
+        none = np.zeros(0, dtype=np.int64)
+        picked = Picked(none, none, none, [])
     curve = {}
-    for per_class in CURVE:
-        shares = (found.agreement, found.neighbour_agreement)
-        picked = pick(found.labels, *shares, found.train, per_class, k, allow_short=True)
-        figures = evaluate_selection(picked.label, picked.index, truth, mapping, k)
-        curve[str(per_class)] = {key: figures[key] for key in ("n", "correct", "accuracy")}
+    for per_class in CURVE:  # the most certain of fewer are the first of more
+        first = picked.rank <= per_class
+        figures = evaluate_selection(picked.label[first], picked.index[first], truth, mapping, k)
+        short = int(np.count_nonzero(np.bincount(picked.label[first], minlength=k) < per_class))
+        curve[str(per_class)] = {**{key: figures[key] for key in ("n", "correct", "accuracy")}, "short": short}
     return curve
 
 
@@ -165,5 +177,7 @@ def _lines(figures: dict[str, Any]) -> list[str]:
         c = figures["objective_correlation"]
         lines.append(f"objective against distance to truth: correlation {c['rho']:.2f} (p {c['p']:.1g})")
     for per_class, row in figures.get("per_class_curve", {}).items():
-        lines.append(f"{per_class:>4} a class      {row['correct']} of {row['n']} right ({share(row['accuracy'])})")
-    return lines
+        short = f"; {row['short']} classes have fewer" if row["short"] else ""
+        right = f"{row['correct']} of {row['n']} right ({share(row['accuracy'])})"
+        lines.append(f"{per_class:>4} a class      {right}{short}")
+    return [*lines, *calibration_table(figures["calibration"])]

@@ -15,7 +15,7 @@ from hume_ssl.config import DiscoverRecipe, identity, override
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
 from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
-from hume_ssl.search import check_classes, check_objective
+from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
 from hume_ssl.spaces.embed import embed, pick_device
 from hume_ssl.spaces.loading import check_space, load_space
@@ -71,6 +71,7 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     check_classes(data.classes, n_train, len(items))
     search = recipe.search.settings()
     check_objective(recipe.search)
+    check_prior(recipe.search, data.classes)
     if not turtle:
         subset_sizes(n_train, search.subset_size, search.train_fraction)
     specs = [parse_spec(text) for text in recipe.spaces.encoders]

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hume_ssl.consensus import pick
+from hume_ssl.calibration import agreement_bins, bins_table
+from hume_ssl.consensus import DEFAULT_STRATEGY, people_first, pick
 from hume_ssl.run import RunFolder, decide, sha256_array
-from hume_ssl.stages.table import Found, load_found, run_flag
-
-HUMAN = "labelled by a person"
+from hume_ssl.stages.table import DISCOVER, Found, every_space, load_found, run_flag, stored_recipe
 
 
 def stage_name(per_class: int) -> str:
@@ -27,6 +26,7 @@ def select(
     per_class: int,
     say: Callable[[str], None],
     *,
+    strategy: str = DEFAULT_STRATEGY,
     allow_short: bool = False,
     overwrite: bool = False,
     found: Found | None = None,
@@ -34,6 +34,7 @@ def select(
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
 
+    `strategy` is one of those of `pick`; it measures in all spaces of the run, and draws by the seed of its searches.
     What a person has labelled comes first, what a person has called wrong not at all. `found` is a consensus that is
     not written yet, None: the run's; `check` writes nothing.
 
@@ -41,26 +42,40 @@ def select(
     """
     began = time.monotonic()
     found = found or load_found(run)
-    shares = certain(found)
+    seed = stored_recipe(run).search.seed
     picked = pick(
         found.labels,
-        *shares,
+        *heard(found),
         found.train,
         per_class,
         len(found.names),
+        strategy=strategy,
+        spaces=every_space(run),
+        seed=seed,
         allow_short=allow_short,
         names=found.names,
     )
+    if found.answered is not None:
+        picked = people_first(picked, found.answered, found.agreement, per_class)
     stage, path = stage_name(per_class), run.labels_csv(per_class)
+    files = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
+    identity |= {"strategy": strategy, "seed": seed, "spaces": files}
+    if found.answered is not None:
+        identity["answers"] = sha256_array(found.answered)
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
-    identity |= {"answers": sha256_array(found.answered)} if found.answered is not None else {}
-    facts: dict[str, Any] = {"per_class": per_class, "n": len(picked.index), "class_counts": sizes}
-    if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished" and not check:
-        say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
-        return {"run": str(run.path), "path": str(path), **facts}
+    facts: dict[str, Any] = {"per_class": per_class, "strategy": strategy, "n": len(picked.index)}
+    facts["class_counts"] = sizes
+    witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
+    bins = {"agreement_bins": agreement_bins(witnesses[0])}
+    state = decide(run, stage, identity, overwrite=overwrite, resumable=False)
     if check:
         return facts
+    for line in bins_table(*witnesses):
+        say(line)
+    if state == "finished":
+        say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
+        return {"run": str(run.path), "path": str(path), **facts, **bins}
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
     table = {
@@ -71,27 +86,27 @@ def select(
         "agreement": found.agreement[picked.index],
         "neighbour_agreement": found.neighbour_agreement[picked.index],
         "rank": picked.rank,
-        "reason": [HUMAN if shares[0][i] > 1 else why for i, why in zip(picked.index, picked.reason, strict=True)],
+        "reason": picked.reason,
     }
     run.write_csv(path, pd.DataFrame(table))
     run.finish_stage(stage, [path], time.monotonic() - began, **facts)
     run.log(f"finished {stage}: {facts}")
     short = sum(size < per_class for size in sizes)
+    empty = [name for name, size in zip(found.names, sizes, strict=True) if not size]
     say(
-        f"{len(picked.index)} items of {sum(size > 0 for size in sizes)} classes picked"
+        f"{len(picked.index)} items of {len(sizes) - len(empty)} classes picked ({strategy})"
         + (f" ({short} classes have fewer than {per_class})" if short else "")
+        + (f"; no reliable item in {', '.join(empty)}" if empty else "")
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
-    return {"run": str(run.path), "path": str(path), **facts}
+    return {"run": str(run.path), "path": str(path), **facts, **bins}
 
 
-def certain(found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) agreement and (n,) neighbour agreement to rank by: a person counts more than all searches, or forbids."""
-    if found.answered is None:
+def heard(found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) agreement and (n,) neighbour agreement, where people have spoken theirs: 1 = labelled, 0 = called wrong."""
+    said = found.answered
+    if said is None:
         return found.agreement, found.neighbour_agreement
-
-    def heard(share: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(found.answered == -1, 0.0, np.where(right, 1 + 1e-6, share))
-
-    right = found.answered >= 0
-    return heard(found.agreement), heard(found.neighbour_agreement)
+    shares = (found.agreement, found.neighbour_agreement)
+    first, second = (np.where(said >= 0, 1.0, np.where(said == -1, 0.0, share)) for share in shares)
+    return first, second

@@ -9,7 +9,7 @@ from typing import Any
 from hume_ssl.errors import InputError
 from hume_ssl.progress import duration
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import run_flag
+from hume_ssl.stages.table import CLASS_COUNT, DISCOVER, run_flag
 
 KEYS: tuple[str, ...] = ("status", "stale", "seconds", "stop_reason")
 
@@ -29,9 +29,14 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
             shown[name]["changed"] = changed
         note = f", changed since: {', '.join(changed)}" if changed else ""
         say(f"{name:24} {record['status']}{took}{stale}{note}")
-    step = _next(run, stages) + run_flag(run)
+    step = _next(run, stages) + run_flag(run) if DISCOVER in stages else _after_class_count(run, stages)
     say(f"next: {step}")
     return {"run": str(run.path), "stages": shown, "next": step}
+
+
+def _after_class_count(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
+    """What follows where numbers of classes were tried and nothing else, as the user's own flags have it."""
+    return str(stages.get(CLASS_COUNT, {}).get("next", f"hume-ssl discover{run_flag(run)}"))
 
 
 def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:

@@ -17,8 +17,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
-DISCOVER = "discover"
-ANSWERS = "answers"
+DISCOVER, CLASS_COUNT, ANSWERS = "discover", "class-count", "answers"
 UNASKED = -2  # of an item about which no person was asked
 
 
@@ -103,11 +102,20 @@ def stored_recipe(run: RunFolder) -> DiscoverRecipe:
 def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """The labeller and the judges of the run, memory-mapped; alone, the labeller is the judge too.
 
-    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
+    Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well. Raises InputError if
+    they are gone.
     """
+    if not run.spaces_json.is_file():
+        raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run_flag(run)}")
     names = list(json.loads(run.spaces_json.read_text(encoding="utf-8")))
     spaces = [run.read_npy(run.space(name)) for name in names]
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
+
+
+def every_space(run: RunFolder) -> list[NDArray[Any]]:
+    """The labeller, if there is one, and the judges of the run, each once, memory-mapped."""
+    labeller, judges = stored_spaces(run)
+    return [labeller, *(judge for judge in judges if judge is not labeller)]
 
 
 def stored_items(run: RunFolder) -> Items:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hume_ssl.consensus import apply_answers, name_classes, vote_shares
+from hume_ssl.consensus import Picked, apply_answers, name_classes, people_first, vote_shares
 from hume_ssl.consensus.answers import _told
 from hume_ssl.errors import InputError
 
@@ -110,3 +110,18 @@ def test_votes_decide_between_equals_and_named_classes_are_not_renamed() -> None
 def test_more_names_than_classes_are_refused() -> None:
     with pytest.raises(InputError, match=r"2 new names \(cat, dog\) for 1 classes"):
         named(["cat", "dog"], [0, 1], [False, True, False, False])
+
+
+def test_people_come_first_in_each_class_and_no_class_grows() -> None:
+    """Class 0 had items 4, 2 picked; 7 and 5 are labelled 0 by people, 5 more agreed; so is 2 later, which keeps one row."""
+    picked = Picked(np.array([4, 2, 1]), np.array([0, 0, 1]), np.array([1, 2, 1]), ["a", "b", "c"])
+    answered = np.full(9, -2)
+    answered[[7, 5]], answered[8] = 0, -1
+    agreement = np.array([0, 0, 0, 0, 0, 0.9, 0, 0.8, 0])
+    found = people_first(picked, answered, agreement, 3)
+    assert found.index.tolist() == [5, 7, 4, 1]
+    assert found.label.tolist() == [0, 0, 0, 1]
+    assert found.rank.tolist() == [1, 2, 3, 1]
+    assert found.reason == ["labelled by a person", "labelled by a person", "a", "c"]
+    answered[2] = 0
+    assert people_first(picked, answered, agreement, 9).index.tolist() == [5, 7, 2, 4, 1]

@@ -26,7 +26,7 @@ def test_the_weaker_witness_ranks_then_the_sum_then_the_order_of_items() -> None
     assert found.index.tolist() == [1, 0, 2, 4, 5, 6]
     assert found.label.tolist() == [0, 0, 0, 1, 1, 1]
     assert found.rank.tolist() == [1, 2, 3, 1, 2, 3]
-    assert found.reason[0] == "90% of searches and 100% of neighbours agree"
+    assert found.reason[0] == "number 1 of 3 by certainty: 90% of searches and 100% of neighbours agree"
     assert pick(LABELS, AGREEMENT, NEIGHBOURS, TRAIN, 1, 2).index.tolist() == [1, 4]
 
 

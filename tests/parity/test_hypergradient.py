@@ -7,6 +7,8 @@ create_graph or solved by `torch.linalg.solve`, and every derivative is autograd
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from hume_ssl.schema import SearchConfig, SearchSettings
 from hume_ssl.search import engine
+from hume_ssl.search import prior as prior_module
 from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, turn, uncolumns
 from hume_ssl.search.solvers import Judged, Solvers, gather
 from hume_ssl.search.subsets import Spaces
@@ -23,6 +26,7 @@ N, D1, D2, K, SEEDS = 30, 8, 6, 4, [3, 4, 5]
 DESCENT = {"inner_steps": 15, "inner_lr": 0.5, "random_init": True}
 FIXED_START = {**DESCENT, "random_init": False}
 CLOSED_FORM = {"inner_steps": 0, "ridge": 0.01, "scale": 4.0}
+SHARES = (0.4, 0.3, 0.2, 0.1)
 WHOLE, DRAWN = {"subset_size": 10_000, "train_fraction": 0.8}, {"subset_size": 20, "train_fraction": 0.7}
 
 
@@ -83,7 +87,8 @@ def inner_logits(x_tr: Tensor, x_te: Tensor, y_tr: Tensor, theta: Tensor, s: Sea
 def outer_loss(
     linear: torch.nn.Linear, spaces: Spaces, drawn: list[Judged], starts: list[Tensor], t: float, s: SearchSettings
 ) -> Tensor:
-    """Mean over subsets of held-out cross-entropy - H * entropy of the mean label (HUME eq. 7), of one search."""
+    """Mean over subsets of held-out cross-entropy - H * entropy of the mean label (HUME eq. 7), of one search; of class
+    shares, + H * KL(mean label || shares)."""
     rows = spaces.labeller[spaces.train] - (0 if spaces.centre is None else spaces.centre.astype(np.float64))
     phi1 = torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     judge = np.hstack([j[spaces.train] for j in spaces.judges])
@@ -96,6 +101,13 @@ def outer_loss(
         mean = torch.cat([y_tr, y_te]).mean(0)
         used = mean[mean > 0]
         total = total + torch.nn.functional.cross_entropy(logits, y_te) + s.entropy_weight * (used * used.log()).sum()
+        if isinstance(s.prior, tuple):  # the nearest of all orders of the shares
+            crosses = [mean @ torch.tensor(way, dtype=mean.dtype).log() for way in permutations(s.prior)]
+            total = total - s.entropy_weight * torch.stack(crosses).max()
+        if s.prior == "free":
+            floor = prior_module.FLOOR / K
+            low = used[used < floor]
+            total = total + 10 * s.entropy_weight * (low * (low / floor).log() - low + floor).sum()
     return total / len(drawn)
 
 
@@ -116,9 +128,13 @@ def starts_of(solvers: Solvers, own: list[torch.Generator], fixed: Tensor | None
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.05])
 @pytest.mark.parametrize("size", [WHOLE, DRAWN], ids=["all-items", "drawn-items"])
 @pytest.mark.parametrize("inner", [DESCENT, CLOSED_FORM], ids=["descent", "closed-form"])
-def test_gradient_of_the_raw_tensor_is_autograds(inner: dict, size: dict, temperature: float) -> None:
+@pytest.mark.parametrize("prior", ["uniform", "free", SHARES], ids=["uniform", "free", "shares"])
+def test_gradient_of_the_raw_tensor_is_autograds(
+    inner: dict, size: dict, temperature: float, prior: str | tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Relative 1e-9 for every search, at a raw tensor away from 0, soft labels (T = 1) to nearly hard ones."""
-    solvers = case({**inner, **size}, centre=not inner["inner_steps"])
+    monkeypatch.setattr(prior_module, "FLOOR", 1.0)  # some class is always below an even share
+    solvers = case({**inner, **size, "prior": prior}, centre=not inner["inner_steps"])
     s, spaces = solvers.settings, solvers.spaces
     basis = initial_basis(D1, K, SEEDS, torch.float64)
     raw = torch.randn(len(SEEDS), D1, K, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -127,10 +143,12 @@ def test_gradient_of_the_raw_tensor_is_autograds(inner: dict, size: dict, temper
     gradient, loss = torch.zeros_like(matrix), torch.zeros(len(SEEDS), dtype=torch.float64)
     for one in drawn:
         rows, judged = (spaces.whole_labeller, one) if size is WHOLE else gather(spaces, one)
-        found = engine.outer_gradient(matrix, rows, [judged], temperature, s.entropy_weight, K)
+        found = engine.outer_gradient(matrix, rows, [judged], temperature, s.entropy_weight, K, s.prior)
         gradient, loss = gradient + found[0] / s.subsets, loss + found[1] / s.subsets
     if size is WHOLE:  # the engine takes all subsets in one call here
-        together, _ = engine.outer_gradient(matrix, spaces.whole_labeller, drawn, temperature, s.entropy_weight, K)
+        together, _ = engine.outer_gradient(
+            matrix, spaces.whole_labeller, drawn, temperature, s.entropy_weight, K, s.prior
+        )
         torch.testing.assert_close(together / s.subsets, gradient, rtol=1e-9, atol=1e-12)
     ours = pull_back(basis, raw, uncolumns(gradient, K))
 
@@ -142,7 +160,7 @@ def test_gradient_of_the_raw_tensor_is_autograds(inner: dict, size: dict, temper
         expected = linear.parametrizations.weight.original.grad.T
         assert expected.norm() > 1e-6  # a zero gradient would prove nothing
         assert (ours[i] - expected).norm() <= 1e-9 * expected.norm()
-        s0 = s.model_copy(update={"entropy_weight": 0})
+        s0 = s.model_copy(update={"entropy_weight": 0})  # both terms then are 0
         without = outer_loss(linear, spaces, drawn, [theta[:, :, i] for theta in starts], temperature, s0)
         torch.testing.assert_close(loss[i], without.detach(), rtol=1e-12, atol=0)
 

@@ -46,6 +46,7 @@ def test_the_files_of_the_contract(done: Path) -> None:
     searches = pd.read_csv(run / "searches/searches.csv")
     assert searches["seed"].tolist() == [0, 1, 2, 3]
     columns = ["seed", "objective", "generalization_score", "classes_found", "iterations", "stop_reason"]
+    columns += ["stability", "weight", "left_out"]
     assert list(searches) == columns
     labellings = np.load(run / "searches/labellings.npy")
     assert (labellings.dtype, labellings.shape) == (np.int32, (4, 400))

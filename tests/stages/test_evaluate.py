@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hume_ssl.metrics import match_classes
+from hume_ssl.run import RunFolder, sha256_file
 from tests.conftest import Hume
 
 CONSENSUS = {"acc", "ari", "nmi", "test_acc"}
@@ -26,6 +28,7 @@ def test_keys_and_ranges(hume: Hume, done: Path) -> None:
         "consensus": CONSENSUS,
         "searches": {"acc", "objective", "generalization_score"},
         "best_search": {"acc"},
+        "calibration": {"agreement", "neighbour_agreement", "weaker"},
         "selection": {"path", "n", "correct", "accuracy", "per_class"},
         "train": {"name", "acc", "test_acc"},
         "baselines": {"kmeans", "linear_probe"},
@@ -69,7 +72,7 @@ def test_stages_that_were_not_run_are_absent(hume: Hume, done: Path) -> None:
     record["stages"] = {"discover": record["stages"]["discover"]}
     Path("hume-run/run.json").write_text(json.dumps(record))
     figures = evaluate(hume, "truth.npy")
-    assert set(figures) == {"consensus", "searches", "best_search", "baselines", "objective_correlation"}
+    assert set(figures) == {"consensus", "searches", "best_search", "calibration", "baselines", "objective_correlation"}
 
 
 def test_unknown_truth_is_left_out_and_no_known_item_is_null(hume: Hume, done: Path) -> None:
@@ -123,3 +126,60 @@ def test_the_curve(hume: Hume, done: Path) -> None:
     assert curve["1"]["n"] == 10
     reliable = pd.read_csv("hume-run/consensus.csv").query("reliable and split == 'train'")
     assert curve["400"]["n"] == len(reliable)  # short classes give what they have
+    assert all(set(row) == {"n", "correct", "accuracy", "short"} for row in curve.values())
+    sizes = reliable["label"].value_counts().reindex(range(10), fill_value=0)
+    assert [row["short"] for row in curve.values()] == [(sizes < int(wanted)).sum() for wanted in curve]
+    said = hume("evaluate", "--truth", "truth.npy", "--per-class-curve").out
+    assert "10 classes have fewer" in next(line for line in said.splitlines() if line.startswith(" 400 a class"))
+
+
+def test_the_curve_where_nothing_is_reliable(hume: Hume, done: Path) -> None:
+    table = pd.read_csv("hume-run/consensus.csv")
+    table["agreement"] = 0.5
+    table.to_csv("hume-run/consensus.csv", index=False)
+    record = json.loads(Path("hume-run/run.json").read_text())
+    record["stages"]["discover"]["artefacts"]["consensus.csv"] = sha256_file(Path("hume-run/consensus.csv"))
+    Path("hume-run/run.json").write_text(json.dumps(record))
+    curve = evaluate(hume, "truth.npy", "--per-class-curve")["per_class_curve"]
+    assert curve["4"] == {"n": 0, "correct": 0, "accuracy": None, "short": 10}
+
+
+def test_calibration_follows_from_the_files(hume: Hume, done: Path) -> None:
+    """Counted again by pandas from consensus.csv, with unknown truth left out; the matching from the accuracy."""
+    truth = np.load("truth.npy")
+    truth[::7] = -1
+    np.save("some.npy", truth)
+    figures = evaluate(hume, "some.npy")
+    table = pd.read_csv("hume-run/consensus.csv")
+    known = (table["split"] == "train") & (truth >= 0)
+    table, truth = table[known], truth[known]
+    table["weaker"] = table[["agreement", "neighbour_agreement"]].min(axis=1)
+    table["right"] = match_classes(table["label"].to_numpy(), truth, 10)[table["label"]] == truth
+    for name, value in figures["calibration"].items():
+        gaps = 0.0
+        for row in value["bins"]:
+            low, high, shares = row["from"], row["to"], table[name]
+            some = shares == 1 if low == 1 else (shares > low) & (shares <= high) & (shares < 1)
+            inside = table[some | (shares == 0) if low == 0 else some]
+            assert (row["n"], row["right"]) == (len(inside), inside["right"].sum())
+            if inside.empty:
+                assert row["accuracy"] is None and row["mean_agreement"] is None
+                continue
+            assert row["accuracy"] == pytest.approx(inside["right"].mean())
+            assert row["mean_agreement"] == pytest.approx(inside[name].mean())
+            gaps += len(inside) * abs(inside["right"].mean() - inside[name].mean())
+        assert sum(row["n"] for row in value["bins"]) == len(table)
+        assert sum(row["right"] for row in value["bins"]) == round(figures["consensus"]["acc"] * len(table))
+        assert value["ece"] == pytest.approx(gaps / len(table))
+
+
+def test_the_picture_is_an_artefact_and_the_same_each_time(hume: Hume, done: Path) -> None:
+    evaluate(hume, "truth.npy")
+    path = done / "hume-run/reliability.svg"
+    first = path.read_bytes()
+    record = json.loads((done / "hume-run/run.json").read_text())["stages"]["evaluate"]
+    assert set(record["artefacts"]) == {"evaluation.json", "reliability.svg"}
+    answer = hume("evaluate", "--truth", "truth.npy")
+    assert path.read_bytes() == first and "reliability.svg" in answer.out
+    RunFolder(done / "hume-run").remove_stage("evaluate")
+    assert not path.exists() and not (done / "hume-run/evaluation.json").exists()

@@ -46,3 +46,17 @@ def test_the_record_has_hashes_of_what_was_written(done: Path) -> None:
         assert record["artefacts"]
         for name, digest in record["artefacts"].items():
             assert sha256_file(Path("hume-run") / name) == digest
+
+
+def test_how_many_train_items_have_which_agreement_is_said(hume: Hume, done: Path) -> None:
+    """Four searches: agreement is a quarter of 1 to 4, so that only four of the seven bins can hold items."""
+    train = pd.read_csv("hume-run/consensus.csv").query("split == 'train'")
+    for answer in (hume("select", "--per-class", "2", "--json"), hume("select", "--per-class", "1", "--json")):
+        bins = answer.json["agreement_bins"]
+        assert [(row["from"], row["to"]) for row in bins][::6] == [(0, 0.5), (1, 1)]
+        assert bins[0]["n"] == (train["agreement"] <= 0.5).sum() and bins[6]["n"] == (train["agreement"] == 1).sum()
+        assert bins[3]["n"] == (train["agreement"] == 0.75).sum() and sum(row["n"] for row in bins) == len(train)
+        lines = answer.err.splitlines()
+        searches = next(line for line in lines if line.startswith("searches"))
+        assert [int(word) for word in searches.split()[1:]] == [row["n"] for row in bins]
+        assert any(line.startswith("weaker of both") for line in lines)
