@@ -174,4 +174,5 @@ def _shares(labellings: Labels, matching: Ids, weights: Figures, rows: Ids, k: i
     votes = np.zeros((len(rows), k))
     for search in np.flatnonzero(weights):
         votes[np.arange(len(rows)), matching[search][labellings[search, rows]]] += weights[search]
-    return votes / weights.sum()
+    shares: Figures = votes / weights.sum()
+    return shares

@@ -113,7 +113,7 @@ def test_more_names_than_classes_are_refused() -> None:
 
 
 def test_people_come_first_in_each_class_and_no_class_grows() -> None:
-    """Class 0 had items 4, 2 picked; 7 and 5 are labelled 0 by people, 5 more agreed; so is 2 later, which keeps one row."""
+    """Class 0 had 4 and 2 picked; 7 and 5 are labelled 0 by people, 5 more agreed; 2 as well keeps one row."""
     picked = Picked(np.array([4, 2, 1]), np.array([0, 0, 1]), np.array([1, 2, 1]), ["a", "b", "c"])
     answered = np.full(9, -2)
     answered[[7, 5]], answered[8] = 0, -1
