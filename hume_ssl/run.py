@@ -1,7 +1,8 @@
 """The run folder: the only module that knows which file lies where, and what state each stage is in.
 
-A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "train/NAME", "evaluate",
-"assign/NAME", "export/FORMAT", "report", "pretrain". run.json holds one record for each.
+A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "selection/ask-20",
+"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain". run.json holds one record
+for each.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ PACKAGES = (
 )
 
 # What `--overwrite` may remove, by the first part of a stage's name; {} is the whole name. What a stage's record
-# lists as its artefacts comes on top.
+# lists as its artefacts comes on top. answers.csv is a person's work: nothing here removes it.
 OWNED: dict[str, tuple[str, ...]] = {
     "discover": (
         "recipe.toml",
@@ -50,6 +51,7 @@ OWNED: dict[str, tuple[str, ...]] = {
         "searches/encoders.safetensors",
         "searches/checkpoint*",
         "consensus.csv",
+        "consensus-searches.csv",
         "classes.csv",
     ),
     "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv", "class-count/*.npy"),
@@ -114,7 +116,9 @@ class RunFolder:
         self.encoders = self.searches / "encoders.safetensors"
         self.search_checkpoint = self.searches / "checkpoint.safetensors"  # only while the searches run
         self.consensus_csv = self.path / "consensus.csv"
+        self.searches_consensus_csv = self.path / "consensus-searches.csv"  # before answers corrected consensus.csv
         self.classes_csv = self.path / "classes.csv"
+        self.answers_csv = self.path / "answers.csv"
         self.class_count_csv = self.path / "class-count.csv"
         self.class_count_svg = self.path / "class-count.svg"
         self.class_count_rows = self.path / "class-count/rows.csv"  # only while the numbers of classes are tried
@@ -138,6 +142,10 @@ class RunFolder:
     def labels_csv(self, per_class: int) -> Path:
         """The label file with at most `per_class` items a class."""
         return self.path / f"selection/per-class-{per_class}/labels.csv"
+
+    def ask_csv(self, count: int) -> Path:
+        """The label file, without labels, of the `count` items a person is asked about."""
+        return self.path / f"selection/ask-{count}/labels.csv"
 
     def train(self, name: str) -> Path:
         """The folder of a training. Raises InputError if `name` is no plain file name."""
@@ -310,7 +318,7 @@ class RunFolder:
     def discard(self, name: str, keep: tuple[str, ...] = ()) -> None:
         """`remove_stage`, and the whole folder where nothing else was ever begun or put there: as if never started."""
         self.remove_stage(name, keep)
-        if not self.stages():
+        if not self.stages() and not self.answers_csv.is_file():  # without run.json they would be somebody else's
             self.run_json.unlink(missing_ok=True)
             self.log_txt.unlink(missing_ok=True)
             for folder in sorted({(self.path / pattern).parent for pattern in _patterns(name)}, reverse=True):

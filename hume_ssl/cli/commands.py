@@ -89,7 +89,9 @@ def discover(
 
 
 def select(
-    per_class: Annotated[int, typer.Option(help="At most so many items of each class.")],
+    per_class: Annotated[int | None, typer.Option(help="At most so many items of each class.")] = None,
+    ask: Annotated[int | None, typer.Option(help="List so many items that a person should label.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="The list of --ask, filled in: name and correct.")] = None,
     strategy: Annotated[
         Literal["certain", "cover", "random"],
         typer.Option(help="The most certain items, certain ones that stand for their class, or any reliable ones."),
@@ -99,11 +101,18 @@ def select(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Pick the most reliable items of each class into a label file."""
-    from hume_ssl.stages.select import select as stage
+    """Pick the most reliable items of each class into a label file; ask a person about others."""
+    from hume_ssl.stages.ask import select as stage
 
     facts = stage(
-        RunFolder(run), per_class, sayer(as_json), strategy=strategy, allow_short=allow_short, overwrite=overwrite
+        RunFolder(run),
+        sayer(as_json),
+        per_class=per_class,
+        ask=ask,
+        answers=answers,
+        strategy=strategy,
+        allow_short=allow_short,
+        overwrite=overwrite,
     )
     answer(facts, as_json)
 

@@ -1,6 +1,8 @@
 """From many labellings to one, and to the items of each class that can be relied on."""
 
 from hume_ssl.consensus.align import align, match, match_to_old
+from hume_ssl.consensus.answers import Corrected, apply_answers, name_classes, people_first, vote_shares
+from hume_ssl.consensus.ask import Asked, ask
 from hume_ssl.consensus.nearest import Nearest, find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
 from hume_ssl.consensus.prototypes import likeness
@@ -12,7 +14,9 @@ from hume_ssl.consensus.vote import Consensus, find_consensus, vote_share, weigh
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "Asked",
     "Consensus",
+    "Corrected",
     "Nearest",
     "Picked",
     "Sizes",
@@ -20,6 +24,8 @@ __all__ = [
     "TooFewReliable",
     "agreement_of",
     "align",
+    "apply_answers",
+    "ask",
     "chosen_spaces",
     "class_sizes",
     "find_consensus",
@@ -27,10 +33,13 @@ __all__ = [
     "likeness",
     "match",
     "match_to_old",
+    "name_classes",
     "neighbour_agreement",
+    "people_first",
     "pick",
     "reliable_items",
     "stability",
     "vote_share",
+    "vote_shares",
     "weighted_vote",
 ]

@@ -127,6 +127,7 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
             }
         ),
     )
+    run.searches_consensus_csv.unlink(missing_ok=True)  # of the consensus before; answers are applied again
     if not run.classes_csv.is_file() or len(run.read_csv(run.classes_csv)) != k:
         names = [f"class-{label:02d}" for label in range(k)]
         run.write_csv(run.classes_csv, pd.DataFrame({"class": range(k), "name": names}))

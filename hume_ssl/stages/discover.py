@@ -20,6 +20,7 @@ from hume_ssl.files import atomic_path
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
+from hume_ssl.stages.answers import answers_kept
 from hume_ssl.stages.artefacts import (
     batch_in_hand,
     forget_checkpoints,
@@ -105,6 +106,9 @@ def discover(
     forget_checkpoints(run)
     run.log(f"finished discover: {facts}")
     _tell(run, say, facts, len(found), inputs, stale)
+    kept = answers_kept(run)
+    if kept:
+        say(kept)
     return {"run": str(run.path), **_facts(run.stage(DISCOVER))}
 
 

@@ -88,7 +88,7 @@ def evaluate(
 
 
 def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int | None, Picked | None]:
-    latest = run.latest("selection/", stale=False)
+    latest = run.latest("selection/per-class-", stale=False)
     if per_class is None and latest is None:
         return None, None
     number = per_class if per_class is not None else int(str(latest).rpartition("-")[2])

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hume_ssl.calibration import agreement_bins, bins_table
-from hume_ssl.consensus import DEFAULT_STRATEGY, pick
-from hume_ssl.run import RunFolder, decide
-from hume_ssl.stages.table import DISCOVER, every_space, load_found, run_flag, stored_recipe
+from hume_ssl.consensus import DEFAULT_STRATEGY, people_first, pick
+from hume_ssl.run import RunFolder, decide, sha256_array
+from hume_ssl.stages.table import DISCOVER, Found, every_space, load_found, run_flag, stored_recipe
 
 
 def stage_name(per_class: int) -> str:
@@ -27,20 +29,23 @@ def select(
     strategy: str = DEFAULT_STRATEGY,
     allow_short: bool = False,
     overwrite: bool = False,
+    found: Found | None = None,
+    check: bool = False,
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
 
     `strategy` is one of those of `pick`; it measures in all spaces of the run, and draws by the seed of its searches.
+    What a person has labelled comes first, what a person has called wrong not at all. `found` is a consensus that is
+    not written yet, None: the run's; `check` writes nothing.
 
     Raises InputError: no finished discover; too few reliable items, with a table; another selection in its place.
     """
     began = time.monotonic()
-    found = load_found(run)
+    found = found or load_found(run)
     seed = stored_recipe(run).search.seed
     picked = pick(
         found.labels,
-        found.agreement,
-        found.neighbour_agreement,
+        *heard(found),
         found.train,
         per_class,
         len(found.names),
@@ -50,16 +55,22 @@ def select(
         allow_short=allow_short,
         names=found.names,
     )
+    if found.answered is not None:
+        picked = people_first(picked, found.answered, found.agreement, per_class)
     stage, path = stage_name(per_class), run.labels_csv(per_class)
     files = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
     identity |= {"strategy": strategy, "seed": seed, "spaces": files}
+    if found.answered is not None:
+        identity["answers"] = sha256_array(found.answered)
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
     facts: dict[str, Any] = {"per_class": per_class, "strategy": strategy, "n": len(picked.index)}
     facts["class_counts"] = sizes
     witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
     bins = {"agreement_bins": agreement_bins(witnesses[0])}
     state = decide(run, stage, identity, overwrite=overwrite, resumable=False)
+    if check:
+        return facts
     for line in bins_table(*witnesses):
         say(line)
     if state == "finished":
@@ -89,3 +100,13 @@ def select(
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
     )
     return {"run": str(run.path), "path": str(path), **facts, **bins}
+
+
+def heard(found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) agreement and (n,) neighbour agreement, where people have spoken theirs: 1 = labelled, 0 = called wrong."""
+    said = found.answered
+    if said is None:
+        return found.agreement, found.neighbour_agreement
+    shares = (found.agreement, found.neighbour_agreement)
+    first, second = (np.where(said >= 0, 1.0, np.where(said == -1, 0.0, share)) for share in shares)
+    return first, second

@@ -47,8 +47,8 @@ def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
         if not run.recipe_toml.is_file():
             return "hume-ssl discover --resume"
         return f"hume-ssl discover --recipe {shlex.quote(str(run.recipe_toml))} --resume"
-    if not any(name.startswith("selection/") for name in finished):
-        old = next((name for name in stale if name.startswith("selection/")), None)
+    if not any(name.startswith("selection/per-class-") for name in finished):
+        old = next((name for name in stale if name.startswith("selection/per-class-")), None)
         number = old.rpartition("-")[2] if old else "4"
         return f"hume-ssl select --per-class {number}" + (" --overwrite" if old else "")
     if not any(name.startswith("train/") for name in finished):

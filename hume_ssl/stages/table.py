@@ -17,7 +17,8 @@ from hume_ssl.errors import InputError
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
-DISCOVER, CLASS_COUNT = "discover", "class-count"
+DISCOVER, CLASS_COUNT, ANSWERS = "discover", "class-count", "answers"
+UNASKED = -2  # of an item about which no person was asked
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Found:
     neighbour_agreement: NDArray[np.float64]  # (n,)
     names: list[str]  # (k,)
     digest: str  # sha256 of consensus.csv
+    answered: NDArray[np.int64] | None = None  # (n,) class a person gave; -1 = not its class, -2 = not asked
 
 
 def require_discover(run: RunFolder) -> dict[str, Any]:
@@ -63,8 +65,20 @@ def load_found(run: RunFolder) -> Found:
         agreement=table["agreement"].to_numpy(dtype=np.float64),
         neighbour_agreement=table["neighbour_agreement"].to_numpy(dtype=np.float64),
         names=names,
-        digest=sha256_file(run.consensus_csv),
+        digest=(digest := sha256_file(run.consensus_csv)),
+        answered=_answered(run, len(table), digest),
     )
+
+
+def _answered(run: RunFolder, n: int, digest: str) -> NDArray[np.int64] | None:
+    """(n,) what a person said of each item; None unless the present consensus was made with all those answers."""
+    record = run.stage(ANSWERS)
+    if record.get("status") != "finished" or record["identity"]["consensus"] != digest or run.changed(ANSWERS):
+        return None
+    table = run.read_csv(run.answers_csv)
+    said = np.full(n, UNASKED, dtype=np.int64)
+    said[table["index"].to_numpy(dtype=np.int64)] = table["label"].fillna(-1).to_numpy(dtype=np.int64)
+    return said
 
 
 def read_names(run: RunFolder, k: int) -> list[str]:

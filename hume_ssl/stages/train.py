@@ -123,7 +123,7 @@ def train_fixmatch(
 
 def _selection(run: RunFolder, per_class: int | None, consensus: str) -> int:
     """N of the selection to train on. Raises InputError if there is none, or it was made from an older consensus."""
-    latest = run.latest("selection/") if per_class is None else stage_name(per_class)
+    latest = run.latest("selection/per-class-") if per_class is None else stage_name(per_class)
     number = per_class if per_class is not None else int(latest.rpartition("-")[2]) if latest else 4
     command = f"hume-ssl select --per-class {number}"
     if latest is None or not run.stage(latest) or not run.labels_csv(number).is_file():

@@ -1,0 +1,111 @@
+"""A file of answers, as `select --ask` writes it and a person fills it in, read row by row."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hume_ssl.errors import InputError
+from hume_ssl.run import RunFolder
+
+WRONG = -1  # not its present class; the true one is unknown
+DEFAULT_NAME = re.compile(r"class-\d+")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said of one item: a class of the run, a name, or both; or WRONG."""
+
+    label: int | None  # None: the name decides, once it is known which class it means
+    name: str  # "" = none given
+
+
+def read_answers(
+    path: Path, filepaths: list[str], train: Any, labels: Any, names: list[str], *, stored: bool = False
+) -> dict[int, Answer]:
+    """Item -> answer, of the rows with one. Raises InputError, naming the row, for what cannot be.
+
+    `label` is a class 0..k-1, -1 or "wrong", or a name; `class_name` is always a name. A name that a class of the run
+    has means that class; of several classes with that name the item's own, else the first.
+
+    Args:
+        filepaths, train, labels: (n,) of the run's items; labels are the consensus.
+        names: (k,) present names of the classes.
+        stored: the run's own answers.csv, whose names may be older than the classes': labels decide.
+    """
+    table = RunFolder.read_csv(path)
+    columns = set(table.columns)
+    if "index" not in columns or not columns & {"label", "class_name"}:
+        raise InputError(f"{path} needs the columns index and label or class_name: take those that --ask writes")
+    answers: dict[int, Answer] = {}
+    rows: dict[int, int] = {}
+    for row, record in enumerate(table.to_dict("records"), start=1):
+        where = f"{path} row {row}"
+        label, name = _text(record.get("label")), _text(record.get("class_name"))
+        if not label and not name:
+            continue
+        index = _item(where, record["index"], _text(record.get("filepath")), filepaths)
+        if not train[index]:
+            raise InputError(f"{where}: item {index} is a test item: answer for train items only, remove that row")
+        if stored and label:
+            name = ""
+        answer = _answer(where, label, name, int(labels[index]), names)
+        if index in answers and answers[index] != answer:
+            raise InputError(f"{where}: item {index} has another answer in row {rows[index]}: keep one of the two")
+        answers[index], rows[index] = answer, row
+    return answers
+
+
+def _item(where: str, value: object, filepath: str, filepaths: list[str]) -> int:
+    number = pd.to_numeric(str(value), errors="coerce")
+    if not np.isfinite(number) or number != int(number) or not 0 <= number < len(filepaths):
+        raise InputError(f"{where}: index {value} is not an item from 0 to {len(filepaths) - 1}: correct that row")
+    index = int(number)
+    if filepath and filepath != filepaths[index]:
+        is_known = filepath in filepaths
+        fix = f"that file is item {filepaths.index(filepath)}" if is_known else "is the file of another run?"
+        raise InputError(f"{where}: item {index} is {filepaths[index] or 'without a file'}, not {filepath}: {fix}")
+    return index
+
+
+def _answer(where: str, label: str, name: str, present: int, names: list[str]) -> Answer:
+    if label in (str(WRONG), "wrong"):
+        if name and name != names[present]:
+            raise InputError(f"{where}: label {label} says that the class is unknown, class_name {name!r}: keep one")
+        return Answer(WRONG, "")
+    if not re.fullmatch(r"-?\d+", label):
+        if label and name and label != name:
+            raise InputError(f"{where}: label {label!r} and class_name {name!r} name two classes: keep one of them")
+        name = name or label
+        return Answer(_known(name, present, names), name)
+    number = int(label)
+    if not 0 <= number < len(names):
+        raise InputError(
+            f"{where}: label {label} is no class from 0 to {len(names) - 1}: give one of those, -1 for "
+            "wrong, or write what you see in class_name"
+        )
+    if name and name in names and name != names[number]:
+        raise InputError(
+            f"{where}: label {label} is {names[number]}, class_name {name!r} is class {names.index(name)}: keep one"
+        )
+    return Answer(number, name)
+
+
+def _known(name: str, present: int, names: list[str]) -> int | None:
+    """The class of a name that some class has already; None where none has."""
+    ids = [label for label, known in enumerate(names) if known == name]
+    return (present if present in ids else ids[0]) if ids else None
+
+
+def _text(value: object) -> str:
+    """A field as text: a column of whole numbers with gaps is read as floats, and 3.0 was 3."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return str(value).strip()
