@@ -21,12 +21,15 @@ def groups(n: int, k: int) -> np.ndarray:
 
 
 def test_the_rule_by_hand() -> None:
-    """Sums 1.0, 1.3 and 1.3: of equals the smaller k; generalization score and objective have no part."""
-    two, three = ROW, replace(ROW, k=3, stability=0.6, stability_better_half=0.7, generalization_score=0.1)
-    four = replace(ROW, k=4, stability=0.7, stability_better_half=0.6, objective=0.1)
-    assert choose([two, three, four]) == 3
-    assert choose([two, replace(three, stability=0.2), four]) == 4
-    assert choose([four, three, two]) == 3
+    """Means 0.8, 0.5 and 0.4 times roots of log 2, 7 and 16 = 2 to the fourth: 0.666, 0.697 and 0.666; nothing else
+    has a part in it."""
+    two = replace(ROW, stability=0.9, stability_better_half=0.7)
+    seven = replace(ROW, k=7, stability=0.4, stability_better_half=0.6, generalization_score=0.1)
+    sixteen = replace(ROW, k=16, stability=0.4, stability_better_half=0.4, objective=0.1)
+    assert [round(one.support, 3) for one in (two, seven, sixteen)] == [0.666, 0.697, 0.666]
+    assert sixteen.support == pytest.approx(two.support)
+    assert choose([two, seven, sixteen]) == 7
+    assert choose([sixteen, replace(ROW, k=9, stability=0.1)]) == 16
 
 
 def test_figures_by_hand() -> None:

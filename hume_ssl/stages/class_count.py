@@ -29,6 +29,7 @@ from hume_ssl.stages.table import CLASS_COUNT
 # Columns of the table as the user sees it: heading, width, format.
 TABLE = {
     "k": ("k", 4, "d"),
+    "support": ("support", 9, ".3f"),
     "stability": ("stability", 11, ".3f"),
     "stability_better_half": ("of the better half", 20, ".3f"),
     "generalization_score": ("generalization score", 22, ".3f"),
@@ -104,9 +105,9 @@ def count_classes(
         progress.advance(sum(steps[one.k] for one in tried))
         for one in try_counts(spaces, counts[len(tried) :], config, len(inputs.items), progress):
             tried.append(one)
-            run.write_csv(run.class_count_rows, pd.DataFrame([asdict(one) for one in tried]))
+            run.write_csv(run.class_count_rows, _table(tried))
     k = choose(tried)
-    run.write_csv(run.class_count_csv, pd.DataFrame([asdict(one) for one in tried]))
+    run.write_csv(run.class_count_csv, _table(tried))
     run.write_text(run.class_count_svg, _plot(tried, k))
     artefacts = [run.class_count_csv, run.class_count_svg]
     run.finish_stage(CLASS_COUNT, artefacts, time.monotonic() - began, k=k, next=after(k))
@@ -151,13 +152,23 @@ def _forget(run: RunFolder, inputs: Inputs) -> None:
         folder.rmdir()
 
 
+def _table(tried: Sequence[Tried]) -> pd.DataFrame:
+    return pd.DataFrame([_row(one) for one in tried])
+
+
+def _row(one: Tried) -> dict[str, Any]:
+    return {"k": one.k, "support": round(one.support, 6), **asdict(one)}
+
+
 def _rows(table: pd.DataFrame) -> list[Tried]:
-    return [Tried(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+    rows = table.drop(columns="support").to_dict("records")
+    return [Tried(**{str(key): value for key, value in row.items()}) for row in rows]
 
 
 def _plot(tried: Sequence[Tried], k: int) -> str:
     names = {
-        "stability": "stability: mean ARI of two searches (highest: the choice, with the next)",
+        "support": "support: mean of both stabilities, times the root of log k (the choice: where it is highest)",
+        "stability": "stability: mean ARI of any two searches",
         "stability_better_half": "stability of the better half by objective",
         "generalization_score": "generalization score (falls with k)",
         "objective": "objective (nats, rises with k)",
@@ -178,10 +189,10 @@ def _told(
         say(row + ("  <" if one.k == k else ""))
     others = [one for one in tried if one.k != k]
     say(
-        f"it would take {k} classes, on which searches agree best; second {choose(others)}. This is a heuristic: "
-        "searches may agree on groups of classes as well as on classes, so look at both"
+        f"it would take {k} classes, on which searches agree best for its size; second {choose(others)}. This is "
+        "a heuristic: searches may agree on groups of classes as well as on classes, so look at both"
     )
     if k in (tried[0].k, tried[-1].k):
         say(f"{k} is an end of the range: try a wider one")
     say(f"written to {run.path}: {run.class_count_csv.name}, {run.class_count_svg.name}. Next: {after(k)}")
-    return {"run": str(run.path), "classes": [asdict(one) for one in tried], "k": k, "next": after(k)}
+    return {"run": str(run.path), "classes": [_row(one) for one in tried], "k": k, "next": after(k)}

@@ -46,7 +46,10 @@ def tried(data: Data, counts: range, seed: int) -> dict[str, Any]:
         found = run_searches(spaces, k, settings_for(k, config, "cpu"), pool=pool)
         rows.append(figures(found, k, data.train))
         truths.append(float(np.mean([ari(one[data.train], data.truth[data.train]) for one in found.labellings])))
-    told = [{**asdict(row), "ari_with_truth": truth} for row, truth in zip(rows, truths, strict=True)]
+    told = [
+        {**asdict(row), "support": row.support, "ari_with_truth": truth}
+        for row, truth in zip(rows, truths, strict=True)
+    ]
     return {"k": choose(rows), "rows": told, "seconds": time.monotonic() - began}
 
 
