@@ -184,8 +184,8 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
 
 
 def _facts(stage: dict[str, Any]) -> dict[str, Any]:
-    keys = ("searches", "items", "train_items", "classes", "class_sizes", "size_variation", "disputed_sizes")
-    keys += ("strength", "mean_agreement", "reliable_items", "seconds")
+    sizes = ("class_sizes", "size_variation", "disputed_sizes", "strength")
+    keys = ("searches", "items", "train_items", "classes", *sizes, "mean_agreement", "reliable_items", "seconds")
     return {key: stage[key] for key in keys if key in stage}
 
 
