@@ -22,7 +22,7 @@ from hume_ssl.search import (
     turtle_spaces,
 )
 from hume_ssl.search.midway import Midway
-from hume_ssl.search.prior import STRENGTHS, TRIED, explained
+from hume_ssl.search.prior import ITEMS, MARGIN, STRENGTHS, TRIED, silhouettes
 from hume_ssl.search.score import generalization_scores
 from hume_ssl.search.solvers import Judged, Solvers
 from hume_ssl.search.subsets import Spaces
@@ -74,15 +74,18 @@ def batch_runner(
 
 
 def free_strength(spaces: Spaces, classes: int, config: SearchConfig, progress: Progress | None = None) -> float:
-    """Of the strengths tried, the one whose labellings the judge space explains best: the mean of `prior.explained`
-    over the first ten searches of the run; the larger of equals."""
-    found = {}
+    """Of the strengths tried, the one with the highest mean silhouette over the first ten searches of the run; 1, the
+    uniform prior's, unless another is above it by the margin."""
+    size = min(TRIED, batch_size(classes, config, spaces.device))
+    seeds = [config.seed * SEEDS_A_RUN + i for i in range(size)]
+    places = np.arange(len(spaces.train))[:: -(-len(spaces.train) // ITEMS)]
+    rows, found = spaces.judge_rows(spaces.train[places]), {}
     for strength in STRENGTHS:
-        some = min(TRIED, batch_size(classes, config, spaces.device))
-        seeds = [config.seed * SEEDS_A_RUN + i for i in range(some)]
-        result, encoders = _hume(spaces, classes, with_strength(config, strength))(seeds, progress, None)
-        found[strength] = float(explained(result.objective, encoders["labellings"][:, spaces.train], classes).mean())
-    return max(found, key=lambda strength: found[strength])
+        _, encoders = _hume(spaces, classes, with_strength(config, strength))(seeds, progress, None)
+        labellings = encoders["labellings"][:, spaces.train[places]]
+        found[strength] = float(silhouettes(rows, labellings, classes).mean())
+    best = max(found, key=lambda strength: found[strength])
+    return best if found[best] > MARGIN * found[1.0] else 1.0
 
 
 def with_strength(config: SearchConfig, strength: float) -> SearchConfig:

@@ -192,9 +192,9 @@ def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
 
 
 def _facts(stage: dict[str, Any]) -> dict[str, Any]:
-    keys = "searches items train_items classes class_sizes size_variation disputed_sizes strength mean_agreement"
-    names = [*keys.split(), "reliable_items", "seconds"]
-    return {key: stage[key] for key in names if key in stage}
+    sizes = ("class_sizes", "size_variation", "disputed_sizes", "strength")
+    keys = ("searches", "items", "train_items", "classes", *sizes, "mean_agreement", "reliable_items", "seconds")
+    return {key: stage[key] for key in keys if key in stage}
 
 
 def _plan(inputs: Inputs) -> str:

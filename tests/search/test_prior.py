@@ -15,7 +15,7 @@ from hume_ssl.errors import InputError
 from hume_ssl.schema import SearchConfig
 from hume_ssl.search import prepare_spaces, run_searches, runner, steps_to_do
 from hume_ssl.search.inner import entropy_gradient
-from hume_ssl.search.prior import STRENGTHS, UNIFORM, explained, ranked, size_gradient
+from hume_ssl.search.prior import MARGIN, STRENGTHS, UNIFORM, ranked, silhouettes, size_gradient
 
 SHARES = (0.5, 0.3, 0.2)
 
@@ -47,13 +47,13 @@ def test_the_term_of_free_sizes_by_hand() -> None:
     torch.testing.assert_close(more, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_what_is_explained_by_hand() -> None:
-    """Two classes of two items each, log 2 nats: an objective of log 2 explains nothing, one of 0 all of it. Of three
-    and one, 0.5623 nats, an objective of 0.5 explains less than it does of two and two. One class alone: below 0."""
-    even, uneven = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
-    found = explained(np.array([math.log(2), 0.0, 0.5, 0.5, 0.1]), np.stack([even, even, even, uneven, 0 * even]), 2)
-    assert found[:4] == pytest.approx([0, 1, 1 - 0.5 / math.log(2), 1 - 0.5 / 0.5623351], abs=1e-6)
-    assert found[4] < 0
+def test_silhouettes_by_hand() -> None:
+    """Items at 0, 2, 10, 12 on a line. Classes of neighbours have means 1 and 11: each item is 1 from its own and 9 or
+    11 from the other. Classes of 0, 2, 10 and of 12 alone: mean 4, so 4, 2 and 6 from it and 12, 10 and 2 from the
+    other; the item alone counts 0. One class for all: 0."""
+    rows = tensor([[0.0], [2.0], [10.0], [12.0]])
+    found = silhouettes(rows, np.array([[0, 0, 2, 2], [0, 0, 0, 1], [1, 1, 1, 1]]), 3)
+    assert found == pytest.approx([(10 / 11 + 8 / 9) / 2, (8 / 12 + 8 / 10 - 4 / 6) / 4, 0])
 
 
 def test_shares_by_rank_are_the_nearest_of_all_orders() -> None:
@@ -167,7 +167,7 @@ def test_searches_keep_to_the_sizes_they_are_given_and_find_those_they_are_not()
     assert off["free"] < 0.7 * off["uniform"]
 
 
-def test_free_takes_the_strength_that_explains_most_and_a_run_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_takes_the_strength_whose_classes_lie_apart_and_a_run_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chosen once, by searches that count in the progress; more searches later use it and are all at once."""
     rows, _ = clouds((40, 20, 10))
     config = SearchConfig(searches=2, iterations=10, batch=2, prior="free")
@@ -186,8 +186,9 @@ def test_free_takes_the_strength_that_explains_most_and_a_run_keeps_it(monkeypat
     for strength in STRENGTHS:
         weight = config.settings().entropy_weight * strength
         alone = run_searches(spaces, 3, config.model_copy(update={"prior": "uniform", "entropy_weight": weight}))
-        told[strength] = explained(alone.objective, alone.labellings, 3).mean()  # no class here is near the floor
-    assert two.strength == max(told, key=lambda strength: told[strength])
+        told[strength] = silhouettes(torch.from_numpy(rows), alone.labellings, 3).mean()  # no class is near the floor
+    best = max(told, key=lambda strength: told[strength])
+    assert two.strength == (best if told[best] > MARGIN * told[1.0] else 1.0)
     four = run_searches(spaces, 3, config.model_copy(update={"searches": 4}))
     monkeypatch.setattr(runner, "free_strength", None)
     later = run_searches(spaces, 3, config.model_copy(update={"searches": 4}), done=two)
