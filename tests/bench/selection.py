@@ -1,10 +1,10 @@
 """How right consensus and picked labels are, and what a linear head learns: `tests/bench/selection.py [NAME ...]`.
 
-Runs the searches of each development set (or of those named), votes them as `discover` does and as the paper does, picks 1 to 100 items a class by each strategy of `select`, and by its rivals:
-the best search's own confidence (margin of its task encoder), agreement alone, neighbours alone, and the rule of SPICE
-on the best search (at least 0.99, or 0.90, of 100 nearest items in the labeller space, itself among them, and softmax
-confidence above 0.99 at temperature 0.01; drawn at random; where it keeps fewer than asked for, the best by share
-besides). Every labelling is matched to the truth on its own. Then a linear head (logistic regression on unit rows of
+Runs the searches of each development set (or of those named) and votes them as `discover`, the paper and others do.
+Picks 1 to 100 items a class by each strategy of `select`, and by its rivals: the best search's own confidence (margin of
+its task encoder), agreement alone, neighbours alone, and the rule of SPICE on the best search (at least 0.99, or 0.90, of
+100 nearest items in the labeller space, itself among them, and softmax confidence above 0.99 at temperature 0.01; drawn
+at random; where it keeps fewer than asked for, the best by share besides). Every labelling is matched to the truth on its own. Then a linear head (logistic regression on unit rows of
 the judge space) taught with each, beside as many true labels drawn at random (mean of five draws), on test items, or on
 all where there is no split. Prints mean and worst over seeds, and writes selection.json, where data sets not named stay
 as they were.
@@ -36,6 +36,18 @@ COUNTS = (1, 4, 15, 25, 100)  # a class
 TAUGHT = (4, 25, 100)
 TARGETS = ("usps", "cifar10-dev")  # the data sets on which rivals are to be matched
 DRAWS = 5
+
+CONSENSUS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "the paper's": {"align": "reference", "weights": "equal"},
+    "align reference": {"align": "reference"},
+    "align stable": {"align": "stable"},
+    "weights equal": {"weights": "equal"},
+    "weights by score": {"weights": "score"},
+    "weights by stability": {"weights": "stability"},
+    "better half, equal": {"weights": "equal", "voters": 0.5},
+    "dawid-skene": {"vote": "dawid-skene", "weights": "equal"},
+}
 
 Array = NDArray[Any]
 Picks = tuple[Array, Array]  # items, and the true class that their label stands for
@@ -112,20 +124,22 @@ def head(data: Data, picks: Picks) -> float:
 
 
 def consensus(found: Discovery, data: Data) -> dict[str, float]:
-    """Accuracy on train items of our consensus, of the paper's on the same searches, and of a single search."""
-    searches, train = found.searches, data.train
-    paper = find_consensus(
-        searches.labellings,
-        found.classes,
-        scores=searches.generalization_score,
-        train=train,
-        align="reference",
-        weights="equal",
-    )
-    told = {"ours": found.labels, "the paper's": paper.labels}
-    figures = {name: acc(labels[train], data.truth[train], found.classes) for name, labels in told.items()}
-    single = [acc(labels[train], data.truth[train], found.classes) for labels in searches.labellings]
-    return {**figures, "a single search": float(np.mean(single))}
+    """Accuracy on train items of our consensus, of others on the same searches, and of a single search."""
+    searches, train, k = found.searches, data.train, found.classes
+    told = {}
+    for name, options in CONSENSUS.items():
+        other = find_consensus(
+            searches.labellings,
+            k,
+            scores=searches.generalization_score,
+            objective=searches.objective,
+            classes_found=searches.classes_found,
+            train=train,
+            **options,
+        )
+        told[name] = acc(other.labels[train], data.truth[train], k)
+    single = [acc(labels[train], data.truth[train], k) for labels in searches.labellings]
+    return {**told, "a single search": float(np.mean(single))}
 
 
 def measure(found: Discovery, data: Data, seed: int) -> dict[str, dict[str, float]]:
