@@ -1,13 +1,13 @@
 """How right consensus and picked labels are, and what a linear head learns: `tests/bench/selection.py [NAME ...]`.
 
 Runs the searches of each development set (or of those named) and votes them as `discover`, the paper and others do.
-Picks 1 to 100 items a class by each strategy of `select`, and by its rivals: the best search's own confidence (margin of
-its task encoder), agreement alone, neighbours alone, and the rule of SPICE on the best search (at least 0.99, or 0.90, of
-100 nearest items in the labeller space, itself among them, and softmax confidence above 0.99 at temperature 0.01; drawn
-at random; where it keeps fewer than asked for, the best by share besides). Every labelling is matched to the truth on its own. Then a linear head (logistic regression on unit rows of
-the judge space) taught with each, beside as many true labels drawn at random (mean of five draws), on test items, or on
-all where there is no split. Prints mean and worst over seeds, and writes selection.json, where data sets not named stay
-as they were.
+Picks 1 to 100 items a class by each strategy of `select`, and by its rivals: the best search's own confidence (margin
+of its task encoder), agreement alone, neighbours alone, and the rule of SPICE on the best search (at least 0.99, or
+0.90, of 100 nearest items in the labeller space, itself among them, and softmax confidence above 0.99 at temperature
+0.01; drawn at random; where it keeps fewer than asked for, the best by share besides). Every labelling is matched to
+the truth on its own. Then a linear head (logistic regression on unit rows of the judge space) is taught with each,
+beside as many true labels drawn at random (mean of five draws), and asked about test items, or all where there is no
+split. Prints mean and worst over seeds, and writes selection.json, where data sets not named stay as they were.
 """
 
 from __future__ import annotations
