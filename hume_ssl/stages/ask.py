@@ -68,12 +68,15 @@ def stage_name(count: int) -> str:
 
 
 def check_ask(run: RunFolder, found: Found, count: int, overwrite: bool) -> str:
-    """What is to be done about `selection/ask-M`. Raises InputError: another ask in its place, or M below 1."""
+    """What is to be done about `selection/ask-M`. Raises InputError: another ask in its place, M below 1,
+    or nothing left to ask."""
     if count < 1:
         raise InputError(f"--ask {count} asks nothing: give 1 or more")
     step = decide(run, stage_name(count), _identity(found, count), overwrite=overwrite, resumable=False)
     if step != "finished":
         _unmerged(run, found, count)
+        if found.answered is not None and (found.answered[found.train] > UNASKED).all():
+            raise InputError("every train item has an answer: there is nothing left to ask")
     return step
 
 

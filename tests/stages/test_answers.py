@@ -294,6 +294,21 @@ def test_an_ask_that_cannot_be_read_is_not_written_over(asked: Path, hume: Hume)
         assert ASKED.read_text() == text
 
 
+def test_where_nothing_is_left_to_ask_nothing_is_written(done: Path, hume: Hume) -> None:
+    found = consensus()
+    train = np.flatnonzero((found["split"] == "train").to_numpy())
+    answers(*(f"{i},{found['label'][i]}," for i in train))
+    before = artefacts_of(RUN)
+    for command in (["--answers", "mine.csv"], []):
+        if not command:
+            assert hume("select", "--answers", "mine.csv").code == 0
+            before = artefacts_of(RUN)
+        answer = hume("select", *command, "--ask", "2", "--per-class", "1")
+        assert answer.code == 2
+        assert "nothing left to ask" in answer.err
+        assert artefacts_of(RUN) == before
+
+
 def test_all_answers_taken_back(asked: Path, hume: Hume) -> None:
     before = (RUN / "consensus.csv").read_bytes()
     fill()
