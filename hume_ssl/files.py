@@ -5,6 +5,7 @@ Every writer goes through `atomic_path`. Where files lie is `hume_ssl.run`'s bus
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -12,6 +13,7 @@ import os
 import platform
 import re
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,24 +114,47 @@ def write_json(path: Path, value: object) -> None:
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index; numbers read back equal, NaN is an empty field."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8", errors="surrogateescape")
+        table.to_csv(temporary, encoding="utf-8", errors="surrogateescape", **_csv_form(table))
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table. Columns of names stay text ("NA", "007", ""); in others an empty field is NaN.
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """The bytes that `write_csv` writes."""
+    return str(table.to_csv(**_csv_form(table))).encode("utf-8", "surrogateescape")
 
-    Raises InputError if the file is absent or no CSV table.
+
+def _csv_form(table: pd.DataFrame) -> dict[str, Any]:
+    """How pandas is to write a table. All text is quoted where a file name has a carriage return, which Python's csv
+    leaves bare beside our line ends, and which ends a row when it is read."""
+    texts = [table[column] for column in TEXT_COLUMNS if column in table]
+    returns = any("\r" in str(value) for column in texts for value in column)
+    return {
+        "index": False,
+        "lineterminator": "\n",
+        "quoting": csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+    }
+
+
+def read_csv(path: Path, text: tuple[str, ...] = (), separator: str = ",") -> pd.DataFrame:
+    """Read a table. Columns of names, and those in `text`, stay text ("NA", "007", ""); else empty fields are NaN.
+
+    Raises InputError if the file is absent or no CSV table, or if rows have more fields than the header: pandas would
+    take their first ones for an index, and read all others under the wrong name.
     """
     import pandas as pd
 
     how: dict[str, Any] = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape", "keep_default_na": False}
+    how |= {"sep": separator, "index_col": False}
     if int(pd.__version__.partition(".")[0]) < 3:  # later ones always read the nearest number
         how["float_precision"] = "round_trip"
     try:
         header = pd.read_csv(path, nrows=0, **how).columns
-        how["dtype"] = {column: str for column in header if column in TEXT_COLUMNS}
-        how["na_values"] = {column: [""] for column in header if column not in TEXT_COLUMNS}
-        table: pd.DataFrame = pd.read_csv(path, **how)
+        how["dtype"] = {column: str for column in header if column in TEXT_COLUMNS + text}
+        how["na_values"] = {column: [""] for column in header if column not in TEXT_COLUMNS + text}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are cut to the header
+            table: pd.DataFrame = pd.read_csv(path, **how)
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"{path} has rows with more fields than its header: correct it") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:  # pandas' own errors are ValueErrors: no columns, ragged rows

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import TEMPORARY, plain
+from hume_ssl.files import TEMPORARY, csv_bytes, plain, read_csv, write_csv
 from hume_ssl.run import RunFolder, atomic_path, decide, sha256_array, sha256_file
 
 IDENTITY = {"search.seed": 1, "data.classes": 10, "data.images": "a" * 64, "spaces.encoders": ("x", "y")}
@@ -364,3 +364,21 @@ def test_sha256_of_an_array_knows_values_dtype_and_shape_but_not_layout() -> Non
 def test_plain_turns_everything_into_json() -> None:
     value = {"a": np.float32(0.5), "b": (1, True), "c": float("nan"), "d": np.array([[1.0, np.inf]]), "e": Path("x/y")}
     assert plain(value) == {"a": 0.5, "b": [1, True], "c": None, "d": [[1.0, None]], "e": "x/y"}
+
+
+def test_a_table_with_odd_names_reads_back(tmp_path: Path) -> None:
+    """A carriage return ends a row for those who read, and Python's csv does not quote it beside our line ends."""
+    names = ["a\rb.png", "c\nd.png", 'e"f,g.png', " h ", "NA", "007", "", "\udce9.png"]
+    table = pd.DataFrame({"index": range(8), "filepath": names, "label": 0.5, "reliable": [True, False] * 4})
+    for rows in (table, table[1:]):
+        write_csv(tmp_path / "odd.csv", rows)
+        pd.testing.assert_frame_equal(read_csv(tmp_path / "odd.csv"), rows.reset_index(drop=True), check_dtype=False)
+        assert (tmp_path / "odd.csv").read_bytes() == csv_bytes(rows)
+    assert b'"' not in (tmp_path / "odd.csv").read_bytes().splitlines()[-1]  # quotes only where they are needed
+
+
+@pytest.mark.parametrize("text", ["index,label\n5,3,9\n", "index,label\n5,3\n6,4,9\n"])
+def test_more_fields_than_the_header_has_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "long.csv").write_text(text)
+    with pytest.raises(InputError, match=r"long\.csv"):
+        read_csv(tmp_path / "long.csv")

@@ -20,7 +20,7 @@ class Asked:
     """The m items to ask about, the most useful first."""
 
     index: NDArray[np.int64]  # (m,) items
-    settles: NDArray[np.int64]  # (m,) train items it speaks for: put together with it by most searches, nearest to it
+    settles: NDArray[np.int64]  # (m,) train items it speaks for: itself, and those nearest to it of all that are asked
     prototype: NDArray[np.bool_]  # (m,) asked as the most typical item of its class
     rival: NDArray[np.int64]  # (m,) the class with the second most votes; -1 = no votes for another
 
@@ -67,10 +67,11 @@ def ask(
     candidates = np.union1d(drawn, np.array(typical, dtype=np.int64))
     chosen = _most_telling(labellings, agreement, candidates, seen, before, typical, min(count, len(candidates)))
     index = candidates[chosen]
-    owner = together(labellings, np.concatenate([before, index]), seen)
+    others, told = np.setdiff1d(seen, np.concatenate([before, index])), len(before) + len(index)
+    owner = together(labellings, np.concatenate([before, index]), others)
     nearest = np.where(owner.max(0) > 0.5, owner.argmax(0), -1)
     spoken = np.bincount(nearest[nearest >= len(before)] - len(before), minlength=len(index))
-    settles = np.maximum(1, np.rint(spoken * (len(items) / len(seen)))).astype(np.int64)
+    settles = 1 + np.floor(spoken * ((len(items) - told) / max(1, len(others)))).astype(np.int64)  # itself and others
     prototype = np.isin(index, typical)
     return Asked(index, settles, prototype, _rivals(labellings, labels, k, items, index))
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAME = 0.25  # a near-duplicate lies within this share of the median distance to the items of the class
+CHUNK = 2000  # items measured against all others at once
 ROUNDING = 1e-3  # distance that two equal rows may seem to have in float32
 
 Rows = NDArray[np.float32]
@@ -26,19 +27,25 @@ def cover(rows: Rows, sites: NDArray[np.int64], n: int, reach: NDArray[np.float6
         n: how many to pick.
         reach: (m,) from `reach_of`.
 
-    Takes 2 m s floats, and m s operations a pick.
+    Takes m s floats. What a site adds only falls as others are picked, so it is worked out anew for those alone that
+    may still be the best (lazy greedy: Minoux, 1978): the same picks, in a fraction of the m s operations a pick.
     """
     cosine = rows[sites] @ rows.T  # (s, m)
     best = np.full(len(rows), -1.0, dtype=np.float32)
     free = np.ones(len(sites), dtype=bool)
     picked: list[int] = []
+    gain = np.full(len(sites), np.inf)  # at most what a site adds
+    known = np.full(len(sites), -1)  # how many were picked when it was worked out
     while len(picked) < n and free.any():
-        gain = np.maximum(cosine - best, 0).sum(1, dtype=np.float64)
-        gain[~free] = -1
         site = int(gain.argmax())
+        if known[site] < len(picked):
+            gain[site] = np.maximum(cosine[site] - best, 0).sum(dtype=np.float64)
+            known[site] = len(picked)
+            continue
         picked.append(int(sites[site]))
         best = np.maximum(best, cosine[site])
         free &= ~near_duplicates(rows, picked[-1], reach)[sites]
+        gain[~free] = -np.inf
     return picked
 
 
@@ -70,7 +77,10 @@ def near_duplicates(rows: Rows, place: int, reach: NDArray[np.float64]) -> NDArr
 
 def reach_of(rows: Rows) -> NDArray[np.float64]:
     """(m,) median distance of each item to the items of its class (m, d), unit rows, itself among them; 0 to 2."""
-    return np.asarray(_distance(np.median(rows @ rows.T, axis=1)), dtype=np.float64)
+    median = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), CHUNK):
+        median[start : start + CHUNK] = np.median(rows[start : start + CHUNK] @ rows.T, axis=1)
+    return np.asarray(_distance(median), dtype=np.float64)
 
 
 def stood_for(rows: Rows, picked: Sequence[int]) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ from hume_ssl.errors import InputError
 
 Strategy = Literal["certain", "cover", "random"]
 DEFAULT_STRATEGY: Strategy = "cover"
-CANDIDATES = 2000  # of a class among which coverage and near-duplicates are looked at; 4 N, if that is more
+CANDIDATES = 2000  # of a class among which coverage and near-duplicates are looked at; 4 N, if that is more,
+MOST = 8000  # but no more than this: it takes the square of so many in time and memory
 SPREAD = 10  # `cover` goes N + 10 sqrt(N) items down the order of certainty: 11 for one, 24 for 4, 75 for 25,
 HALF = 0.5  # but no further than this share of the class,
 SURE = 0.95  # and picks there only what more than this share of the searches and of the neighbours agree about
@@ -57,7 +58,8 @@ def pick(
     witness: the smaller of agreement and neighbour agreement, then the sum of both, then the order of items; and
     copies go unseen.
 
-    Coverage and near-duplicates are looked at among the 2000 first items of a class, or 4 N, if that is more.
+    Coverage and near-duplicates are looked at among the 2000 first items of a class, or 4 N, if that is more, up to
+    8000. Where those are too few, the items after them come next, as they are, and near-duplicates last.
 
     Args:
         labels, agreement, neighbour_agreement: (n,) the consensus.
@@ -140,7 +142,7 @@ def _choose(
     if not spaces or not len(items):
         places = list(range(min(n, len(items))))
         return places, [why.format(place + 1) for place in places]
-    rows = _unit(spaces, items[: max(CANDIDATES, 4 * n)]) / np.sqrt(len(spaces), dtype=np.float32)
+    rows = _unit(spaces, items[: max(CANDIDATES, min(4 * n, MOST))]) / np.sqrt(len(spaces), dtype=np.float32)
     reach = reach_of(rows)
     depth = min(n + int(SPREAD * np.sqrt(n)), int(HALF * len(rows)))
     sites = np.flatnonzero(sure[items[:depth]])
@@ -150,8 +152,11 @@ def _choose(
     if strategy == "cover":
         counts = stood_for(rows, places)
         reasons = [f"nearest pick for {count} items and {text}" for count, text in zip(counts, reasons, strict=True)]
-    twins = sorted(set(range(len(rows))) - set(places))[: n - len(places)]
+    beyond = list(range(len(rows), len(items)))[: n - len(places)]
+    reasons += [why.format(place + 1) for place in beyond]
+    twins = sorted(set(range(len(rows))) - set(places))[: n - len(places) - len(beyond)]
+    taken = rows[places]
     for place in twins:
-        other = items[places[int((rows[places] @ rows[place]).argmax())]]
+        other = items[places[int((taken @ rows[place]).argmax())]]
         reasons.append(f"near-duplicate of item {other} taken for want of others, {why.format(place + 1)}")
-    return [*places, *twins], reasons
+    return [*places, *beyond, *twins], reasons

@@ -15,6 +15,7 @@ from hume_ssl.run import RunFolder
 
 WRONG = -1  # not its present class; the true one is unknown
 DEFAULT_NAME = re.compile(r"class-\d+")
+COLUMNS = ("index", "label")  # read as text: spreadsheets and pandas write 3 as 3.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def read_answers(
         names: (k,) present names of the classes.
         stored: the run's own answers.csv, whose names may be older than the classes': labels decide.
     """
-    table = RunFolder.read_csv(path)
+    table = RunFolder.read_csv(path, COLUMNS, _separator(path))
     columns = set(table.columns)
     if "index" not in columns or not columns & {"label", "class_name"}:
         raise InputError(f"{path} needs the columns index and label or class_name: take those that --ask writes")
@@ -49,7 +50,9 @@ def read_answers(
         label, name = _text(record.get("label")), _text(record.get("class_name"))
         if not label and not name:
             continue
-        index = _item(where, record["index"], _text(record.get("filepath")), filepaths)
+        if unreadable := next((sign for sign in label + name if sign < " " or "\ud800" <= sign <= "\udfff"), None):
+            raise InputError(f"{where}: {label or name!r} has the sign {unreadable!r}: save the file as CSV in UTF-8")
+        index = _item(where, record["index"], record.get("filepath", ""), filepaths)
         if not train[index]:
             raise InputError(f"{where}: item {index} is a test item: answer for train items only, remove that row")
         if stored and label:
@@ -61,12 +64,22 @@ def read_answers(
     return answers
 
 
+def _separator(path: Path) -> str:
+    """What parts the fields: a semicolon or a tab where the header has no comma, as spreadsheets write them."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline(1000)
+    except OSError:  # what is wrong is said by who reads it
+        return ","
+    return next((sign for sign in ",;\t" if sign in header), ",")
+
+
 def _item(where: str, value: object, filepath: str, filepaths: list[str]) -> int:
     number = pd.to_numeric(str(value), errors="coerce")
     if not np.isfinite(number) or number != int(number) or not 0 <= number < len(filepaths):
         raise InputError(f"{where}: index {value} is not an item from 0 to {len(filepaths) - 1}: correct that row")
     index = int(number)
-    if filepath and filepath != filepaths[index]:
+    if filepath.strip() not in ("", filepaths[index].strip()):
         is_known = filepath in filepaths
         fix = f"that file is item {filepaths.index(filepath)}" if is_known else "is the file of another run?"
         raise InputError(f"{where}: item {index} is {filepaths[index] or 'without a file'}, not {filepath}: {fix}")
@@ -74,16 +87,20 @@ def _item(where: str, value: object, filepath: str, filepaths: list[str]) -> int
 
 
 def _answer(where: str, label: str, name: str, present: int, names: list[str]) -> Answer:
-    if label in (str(WRONG), "wrong"):
+    if whole := re.fullmatch(r"(-?\d+)\.0*", label):
+        label = whole[1]
+    if label.lower() in (str(WRONG), "wrong"):
         if name and name != names[present]:
             raise InputError(f"{where}: label {label} says that the class is unknown, class_name {name!r}: keep one")
         return Answer(WRONG, "")
-    if not re.fullmatch(r"-?\d+", label):
+    if not re.fullmatch(r"-?\d+([.,]\d+)?", label):
         if label and name and label != name:
             raise InputError(f"{where}: label {label!r} and class_name {name!r} name two classes: keep one of them")
         name = name or label
+        if DEFAULT_NAME.fullmatch(name) and name not in names:
+            raise InputError(f"{where}: no class is called {name} (any more): write what you see, or its new name")
         return Answer(_known(name, present, names), name)
-    number = int(label)
+    number = int(label) if label.lstrip("-").isdecimal() else -1
     if not 0 <= number < len(names):
         raise InputError(
             f"{where}: label {label} is no class from 0 to {len(names) - 1}: give one of those, -1 for "
@@ -103,9 +120,5 @@ def _known(name: str, present: int, names: list[str]) -> int | None:
 
 
 def _text(value: object) -> str:
-    """A field as text: a column of whole numbers with gaps is read as floats, and 3.0 was 3."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float) and value == int(value):
-        return str(int(value))
-    return str(value).strip()
+    """A field as text, on one line; "" where the column or the field is not there."""
+    return " ".join(value.split()) if isinstance(value, str) else ""

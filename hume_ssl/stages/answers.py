@@ -22,6 +22,7 @@ from hume_ssl.consensus import (
     vote_shares,
 )
 from hume_ssl.errors import InputError
+from hume_ssl.files import csv_bytes
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.answer_file import DEFAULT_NAME, WRONG, Answer, read_answers
 from hume_ssl.stages.artefacts import mark_stale
@@ -54,6 +55,7 @@ class Merged:
     named: dict[str, int]  # names given now
     facts: dict[str, Any]
     ignored: list[str]  # names that were not given, and why
+    numbers: list[bool]  # of each answer of this file that is a number alone, whether it is against the consensus
 
 
 def merge_answers(run: RunFolder, path: Path) -> Merged:
@@ -83,10 +85,9 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
         raise InputError(f"{path} has no answers: fill in label or class_name in some of its rows")
     answers |= new
     index = np.array(sorted(answers), dtype=np.int64)
-    labellings, weights = (
-        np.asarray(run.read_npy(run.labellings_npy)),
-        run.read_csv(run.searches_csv)["weight"].to_numpy(dtype=np.float64),
-    )
+    labellings, searches = np.asarray(run.read_npy(run.labellings_npy)), run.read_csv(run.searches_csv)
+    # Runs from before votes had weights counted them alike.
+    weights = searches["weight"].to_numpy(dtype=np.float64) if "weight" in searches else None
     votes = vote_shares(labellings, labels, index, k, weights=weights, train=train)
     given, ignored = _named(answers, index, labels, votes, names)
     renamed = list(names)
@@ -136,7 +137,9 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
         "mean_agreement": round(float(corrected.agreement[train].mean()), 6),
         "reliable_items": int(np.count_nonzero(reliable & train)),
     }
-    return Merged(found, table, kept, base, digest, given, facts, ignored)
+    bare = {i: answer.label for i, answer in new.items() if not answer.name and answer.label != WRONG}
+    numbers = [bool(labels[i] != label) for i, label in bare.items()]
+    return Merged(found, table, kept, base, digest, given, facts, ignored, numbers)
 
 
 def write_answers(run: RunFolder, merged: Merged, say: Callable[[str], None]) -> dict[str, Any]:
@@ -215,7 +218,12 @@ def _named(
         answer = answers[int(item)]
         if answer.name and answer.label is not None and answer.label >= 0 and answer.name not in names:
             taken = next((name for name, label in given.items() if label == answer.label), answer.name)
-            if taken != answer.name or given.get(answer.name, answer.label) != answer.label:
+            if given.get(answer.name, answer.label) != answer.label:
+                raise InputError(
+                    f"classes {given[answer.name]} and {answer.label} are both called {answer.name!r} in the answers: "
+                    "correct one of them"
+                )
+            if taken != answer.name:
                 raise InputError(
                     f"class {answer.label} is called {taken!r} and {answer.name!r} in the answers: correct one of them"
                 )
@@ -238,8 +246,7 @@ def _said(answers: dict[int, Answer], index: Ids, given: dict[str, int]) -> Ids:
 
 def _digest(table: pd.DataFrame) -> str:
     """sha256 of the bytes that `write_csv` makes of a table."""
-    text = table.to_csv(index=False, lineterminator="\n")
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(csv_bytes(table)).hexdigest()
 
 
 def _record(run: RunFolder, hashes: dict[str, str], facts: dict[str, Any]) -> None:
@@ -260,6 +267,12 @@ def _lines(run: RunFolder, merged: Merged, stale: list[str]) -> list[str]:
     if merged.named:
         lines.append("named: " + ", ".join(f"class {label} {name}" for name, label in sorted(merged.named.items())))
     lines += merged.ignored
+    opposed = sum(merged.numbers)
+    if opposed >= 3 and opposed > len(merged.numbers) / 2:
+        lines.append(
+            f"warning: {opposed} of {len(merged.numbers)} numbers in label are against the consensus: if they are what "
+            "you saw, and not classes of the run, give them again in class_name"
+        )
     if facts["unnamed"]:
         lines.append(f"no class yet for {', '.join(facts['unnamed'])}: more answers will tell; ask with --ask")
     sizes = facts["class_sizes"]

@@ -15,7 +15,8 @@ from hume_ssl.consensus import ask as ask_items
 from hume_ssl.errors import InputError
 from hume_ssl.run import RunFolder, decide, sha256_array
 from hume_ssl.stages import select as selecting
-from hume_ssl.stages.answers import merge_answers, write_answers
+from hume_ssl.stages.answer_file import read_answers
+from hume_ssl.stages.answers import answers_kept, merge_answers, write_answers
 from hume_ssl.stages.table import UNASKED, Found, load_found, run_flag
 
 
@@ -37,6 +38,7 @@ def select(
     if per_class is None and ask is None and answers is None:
         raise InputError("nothing to do: give --per-class N to pick labels, --ask M to list items, or --answers FILE")
     facts: dict[str, Any] = {}
+    found: Found | None = None
     if answers is not None:
         merged = merge_answers(run, answers)
         if per_class is not None:
@@ -44,10 +46,15 @@ def select(
         if ask is not None:
             check_ask(run, merged.found, ask, overwrite)
         facts["answers"] = write_answers(run, merged, say)
-    elif ask is not None and per_class is not None:
-        check_ask(run, load_found(run), ask, overwrite)
+    else:
+        found = load_found(run)
+        kept = answers_kept(run) if found.answered is None else None
+        if ask is not None and per_class is not None:
+            check_ask(run, found, ask, overwrite)
+        if kept:
+            say(f"warning: not heard here: {kept}")
     if per_class is not None:
-        facts["selection"] = selecting.select(run, per_class, say, overwrite=overwrite, **how)
+        facts["selection"] = selecting.select(run, per_class, say, overwrite=overwrite, found=found, **how)
     if ask is not None:
         facts["ask"] = write_ask(run, ask, say, overwrite=overwrite)
     if len(facts) == 1:
@@ -61,12 +68,15 @@ def stage_name(count: int) -> str:
 
 
 def check_ask(run: RunFolder, found: Found, count: int, overwrite: bool) -> str:
-    """What is to be done about `selection/ask-M`. Raises InputError: another ask in its place, or M below 1."""
+    """What is to be done about `selection/ask-M`. Raises InputError: another ask in its place, M below 1,
+    or nothing left to ask."""
     if count < 1:
         raise InputError(f"--ask {count} asks nothing: give 1 or more")
     step = decide(run, stage_name(count), _identity(found, count), overwrite=overwrite, resumable=False)
     if step != "finished":
         _unmerged(run, found, count)
+        if found.answered is not None and (found.answered[found.train] > UNASKED).all():
+            raise InputError("every train item has an answer: there is nothing left to ask")
     return step
 
 
@@ -84,7 +94,8 @@ def write_ask(run: RunFolder, count: int, say: Callable[[str], None], *, overwri
     facts = {"run": str(run.path), "path": str(path), "ask": count}
     if step == "finished":
         say(f"{path} is there already: nothing to do. Next: fill it in, and {_next(run, count)}")
-        return {**facts, "n": len(run.read_csv(path))}
+        record = run.stage(stage)
+        return {**facts, "n": record["n"], "settles": record["settles"]}
     before = None if found.answered is None else np.flatnonzero(found.answered > UNASKED)
     labellings = np.asarray(run.read_npy(run.labellings_npy))
     k = len(found.names)
@@ -102,8 +113,9 @@ def write_ask(run: RunFolder, count: int, say: Callable[[str], None], *, overwri
         "reason": _reasons(asked, found),
     }
     run.write_csv(path, pd.DataFrame(table))
-    facts |= {"n": len(asked.index), "settles": int(asked.settles.sum())}
-    run.finish_stage(stage, [path], time.monotonic() - began, n=len(asked.index))
+    told: dict[str, Any] = {"n": len(asked.index), "settles": int(asked.settles.sum())}
+    facts |= told
+    run.finish_stage(stage, [path], time.monotonic() - began, **told)
     run.log(f"finished {stage}: {facts}")
     say(
         f"{len(asked.index)} items to label by hand, which speak for {facts['settles']} of {int(found.train.sum())}; "
@@ -122,10 +134,11 @@ def _unmerged(run: RunFolder, found: Found, count: int) -> None:
     """Raise InputError if an ask to be written over holds answers that are not merged: they are a person's work."""
     if not run.ask_csv(count).is_file():
         return
-    table = run.read_csv(run.ask_csv(count))
-    filled = table["label"].notna() | (table["class_name"].str.strip() != "")
-    index = table.loc[filled, "index"].to_numpy(dtype=np.int64)
-    if len(index) and (found.answered is None or (found.answered[index] == UNASKED).any()):
+    try:
+        index = list(read_answers(run.ask_csv(count), found.filepaths, found.train, found.labels, found.names))
+    except InputError as error:
+        raise InputError(f"{error}; or move the file away") from error
+    if index and (found.answered is None or (found.answered[index] == UNASKED).any()):
         raise InputError(
             f"{run.ask_csv(count)} holds answers that are not merged yet: {_next(run, count)} first, or move it away"
         )

@@ -9,7 +9,7 @@ from typing import Any
 from hume_ssl.errors import InputError
 from hume_ssl.progress import duration
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import CLASS_COUNT, DISCOVER, run_flag
+from hume_ssl.stages.table import ANSWERS, CLASS_COUNT, DISCOVER, run_flag
 
 KEYS: tuple[str, ...] = ("status", "stale", "seconds", "stop_reason")
 
@@ -47,6 +47,8 @@ def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
         if not run.recipe_toml.is_file():
             return "hume-ssl discover --resume"
         return f"hume-ssl discover --recipe {shlex.quote(str(run.recipe_toml))} --resume"
+    if ANSWERS in stages and ANSWERS not in finished:
+        return f"hume-ssl select --answers {shlex.quote(str(run.answers_csv))}"
     if not any(name.startswith("selection/per-class-") for name in finished):
         old = next((name for name in stale if name.startswith("selection/per-class-")), None)
         number = old.rpartition("-")[2] if old else "4"

@@ -75,3 +75,27 @@ def test_a_class_of_one_and_of_none() -> None:
     assert cover(on_circle(3), np.arange(1), 4, np.zeros(1)) == [0]
     none = np.zeros((0, 2), dtype=np.float32)
     assert without_duplicates(none, 4, np.zeros(0)) == []
+
+
+def test_many_picks_are_those_of_the_plain_greedy_loop() -> None:
+    """Ties, near-duplicates and a shuffled order of sites among them: what is not worked out anew must not matter."""
+    rng = np.random.default_rng(3)
+    rows = unit(rng.normal(size=(300, 4)))
+    rows[100:150] = rows[:50]
+    sites, reach = rng.permutation(200), reach_of(rows)
+    cosine, best, free = rows[sites] @ rows.T, np.full(300, -1, dtype=np.float32), np.ones(200, dtype=bool)
+    wanted: list[int] = []
+    while len(wanted) < 80 and free.any():
+        gain = np.array([np.maximum(row - best, 0).sum(dtype=np.float64) for row in cosine])
+        site = int(np.where(free, gain, -1).argmax())
+        wanted.append(int(sites[site]))
+        best = np.maximum(best, cosine[site])
+        free &= ~near_duplicates(rows, wanted[-1], reach)[sites]
+    assert cover(rows, sites, 80, reach) == wanted
+
+
+def test_reach_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = unit(np.random.default_rng(0).normal(size=(50, 6)))
+    whole = reach_of(rows)
+    monkeypatch.setattr("hume_ssl.consensus.coverage.CHUNK", 7)
+    assert reach_of(rows) == pytest.approx(whole, abs=1e-6)

@@ -134,3 +134,17 @@ def test_what_cannot_be_measured_is_refused() -> None:
         pick(ZERO, ONE, ONE, EVERY, 1, 1, spaces=circle(0, 1, 2))
     with pytest.raises(InputError, match=r"no strategy 'best': give one of certain, cover, random"):
         pick(ZERO, ONE, ONE, EVERY, 1, 1, strategy="best")
+
+
+@pytest.mark.parametrize("strategy", ["certain", "cover"])
+def test_large_classes_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    """Twenty items twice, all asked for: 16 are looked at, the other 24 come next as they are, near-duplicates last."""
+    monkeypatch.setattr(module, "CANDIDATES", 8)
+    monkeypatch.setattr(module, "MOST", 16)
+    rows = np.repeat(circle(*np.linspace(0, 150, 20))[0], 2, axis=0)
+    zero, one = np.zeros(40, dtype=np.int64), np.ones(40)
+    picked = pick(zero, one, one, zero == 0, 40, 1, strategy=strategy, spaces=[rows])
+    assert sorted(picked.index.tolist()) == list(range(40))
+    twins = ["near-duplicate" in reason for reason in picked.reason]
+    assert twins == [False] * 32 + [True] * 8
+    assert {i // 2 for i in picked.index[:8]} == {i // 2 for i in picked.index[32:]} == set(range(6, 14))

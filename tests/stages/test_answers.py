@@ -34,7 +34,7 @@ def accuracy() -> float:
 
 
 def answers(*rows: str, columns: str = "index,label,class_name") -> None:
-    Path("mine.csv").write_text("\n".join([columns, *rows, ""]))
+    Path("mine.csv").write_text("\n".join([columns, *rows, ""]), encoding="utf-8", errors="surrogateescape")
 
 
 @pytest.fixture
@@ -212,6 +212,11 @@ def test_answers_not_merged_are_never_written_over(asked: Path, hume: Hume) -> N
         (["1,2,cat", "3,2,dog"], "class 2 is called 'cat' and 'dog'"),
         (["1,,", "3,,"], "has no answers"),
         ([f"{i},,n{i}" for i in range(11)], "11 new names"),
+        (["1,2,cat", "3,4,cat"], "classes 2 and 4 are both called 'cat'"),
+        (["1,,class-99"], "row 1: no class is called class-99"),
+        (["1,3.5,"], "row 1: label 3.5 is no class from 0 to 9"),
+        (["1,2,cat,,", "3,2,cat"], "more fields than its header"),
+        (["1,,caf\udce9"], "row 1: 'caf\\udce9' has the sign '\\udce9': save the file as CSV in UTF-8"),
     ],
 )
 def test_answers_that_cannot_be_are_refused(done: Path, hume: Hume, rows: list[str], told: str) -> None:
@@ -223,6 +228,112 @@ def test_answers_that_cannot_be_are_refused(done: Path, hume: Hume, rows: list[s
     assert answer.code == 2
     assert told.replace("item 1 ", f"item {train[1]} ") in answer.err
     assert artefacts_of(RUN) == before
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_spreadsheets_make_of_a_file_is_read(done: Path, hume: Hume, separator: str) -> None:
+    """A byte-order mark, other separators and line ends, numbers with decimals, capitals, blanks, spare columns."""
+    train = np.flatnonzero((consensus()["split"] == "train").to_numpy())[:6]
+    said = ["2.0", " 3 ", "Wrong", "big  cat ", "", "inf"]
+    rows = [
+        ["index", "label", "class_name", "note", ""],
+        *([f"{i}.0", s, "", "", ""] for i, s in zip(train, said, strict=True)),
+    ]
+    text = "\r\n".join(separator.join(row) for row in rows)
+    Path("mine.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    answer = hume("select", "--answers", "mine.csv", "--json")
+    assert answer.code == 0, answer.err
+    kept = RunFolder.read_csv(RUN / "answers.csv")
+    assert kept["index"].tolist() == train[[0, 1, 2, 3, 5]].tolist()
+    assert kept["label"][:3].tolist() == [2, 3, -1]
+    assert {*answer.json["unnamed"], *answer.json["named"]} == {"big cat", "inf"}
+
+
+def test_names_of_classes_are_read_in_any_separation(done: Path, hume: Hume) -> None:
+    """A number that is a class's name, in class_name, is that class and not the number."""
+    table = RunFolder.read_csv(RUN / "classes.csv")
+    table["name"] = ["9", "8", *table["name"][2:]]
+    table.to_csv(RUN / "classes.csv", index=False)
+    item = int(np.flatnonzero((consensus()["split"] == "train").to_numpy())[0])
+    answers(f"{item},,9")
+    assert hume("select", "--answers", "mine.csv").code == 0
+    assert consensus()["label"][item] == 0
+
+
+def test_numbers_that_were_seen_are_told_from_classes(done: Path, hume: Hume) -> None:
+    found = consensus()
+    train = np.flatnonzero((found["split"] == "train").to_numpy())[:8]
+    for step, told in ((1, True), (0, False)):
+        answers(*(f"{i},{(found['label'][i] + step) % 10}," for i in train))
+        answer = hume("select", "--answers", "mine.csv")
+        assert answer.code == 0, answer.err
+        assert ("8 of 8 numbers in label are against the consensus" in answer.out) == told
+
+
+def test_answers_not_applied_are_told_of(asked: Path, hume: Hume) -> None:
+    fill()
+    assert hume("select", "--answers", str(ASKED)).code == 0
+    assert "not heard" not in hume("select", "--ask", "2").out
+    assert hume(*DISCOVER, "--overwrite").code == 0
+    assert hume("status").out.endswith("next: hume-ssl select --answers hume-run/answers.csv\n")
+    for command in (["--ask", "3"], ["--per-class", "1"]):
+        answer = hume("select", *command, "--json")
+        assert "not heard here: hume-run/answers.csv has 20 answers: apply them" in answer.err
+    assert hume("select", "--answers", "hume-run/answers.csv").code == 0
+    path = RUN / "answers.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))  # one taken back by hand
+    assert "has 19 answers: apply them" in hume("select", "--ask", "4").out
+
+
+def test_an_ask_that_cannot_be_read_is_not_written_over(asked: Path, hume: Hume) -> None:
+    for text in ("index,label,class_name\nx,2,\n", "index;class_name\n3;cat\n", "item\n3\n", "\n"):
+        ASKED.write_text(text)
+        answer = hume("select", "--ask", "20", "--overwrite")
+        assert answer.code == 2
+        assert "move" in answer.err
+        assert ASKED.read_text() == text
+
+
+def test_where_nothing_is_left_to_ask_nothing_is_written(done: Path, hume: Hume) -> None:
+    found = consensus()
+    train = np.flatnonzero((found["split"] == "train").to_numpy())
+    answers(*(f"{i},{found['label'][i]}," for i in train))
+    before = artefacts_of(RUN)
+    for command in (["--answers", "mine.csv"], []):
+        if not command:
+            assert hume("select", "--answers", "mine.csv").code == 0
+            before = artefacts_of(RUN)
+        answer = hume("select", *command, "--ask", "2", "--per-class", "1")
+        assert answer.code == 2
+        assert "nothing left to ask" in answer.err
+        assert artefacts_of(RUN) == before
+
+
+def test_all_answers_taken_back(asked: Path, hume: Hume) -> None:
+    before = (RUN / "consensus.csv").read_bytes()
+    fill()
+    assert hume("select", "--answers", str(ASKED)).code == 0
+    path = RUN / "answers.csv"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    answer = hume("select", "--answers", str(path))
+    assert answer.code == 0, answer.err
+    assert (RUN / "consensus.csv").read_bytes() == before
+    assert hume("select", "--per-class", "1").code == 0
+    assert hume("select", "--ask", "5").code == 0
+
+
+def test_a_run_from_before_votes_had_weights(done: Path, hume: Hume) -> None:
+    table = RunFolder.read_csv(RUN / "searches/searches.csv").drop(columns=["weight", "stability", "left_out"])
+    table.to_csv(RUN / "searches/searches.csv", index=False)
+    answers("3,2,")
+    answer = hume("select", "--answers", "mine.csv")
+    assert answer.code == 0, answer.err
+
+
+def test_an_ask_says_the_same_again_and_speaks_for_no_more_than_there_are(done: Path, hume: Hume) -> None:
+    first = hume("select", "--ask", "300", "--json").json
+    assert first["n"] == 300 and first["settles"] <= 320
+    assert hume("select", "--ask", "300", "--json").json == first
 
 
 def test_rows_of_other_items_are_refused(done: Path, hume: Hume) -> None:
