@@ -75,7 +75,7 @@ def corrected(found: Discovery, truth: Array, index: Array) -> tuple[Array, dict
 
 def measure(found: Discovery, truth: Array, seed: int) -> Curves:
     """The figures of one discovery, by true classes (n,)."""
-    train, told = found.train, {}
+    train, curves = found.train, {}
     for way, lists in ways(found, seed).items():
         values = np.zeros((len(FIGURES), len(COUNTS), len(lists)))
         for at, count in enumerate(COUNTS):
@@ -85,8 +85,8 @@ def measure(found: Discovery, truth: Array, seed: int) -> Curves:
                 meant[list(given.values())] = [int(name) for name in given]
                 right = float(np.mean(meant[labels[train]] == truth[train]))
                 values[:, at, draw] = acc(labels[train], truth[train], found.classes), right
-        told[way] = {figure: row.mean(1).tolist() for figure, row in zip(FIGURES, values, strict=True)}
-    return told
+        curves[way] = {figure: row.mean(1).tolist() for figure, row in zip(FIGURES, values, strict=True)}
+    return curves
 
 
 def over_seeds(runs: dict[str, Curves], way: str, figure: str) -> Array:
@@ -94,7 +94,7 @@ def over_seeds(runs: dict[str, Curves], way: str, figure: str) -> Array:
     return np.array([curves[way][figure] for curves in runs.values()])
 
 
-def told(name: str, runs: dict[str, Curves]) -> str:
+def as_table(name: str, runs: dict[str, Curves]) -> str:
     """The table of a data set: mean and worst seed, a column for each number of answers."""
     columns: dict[str, dict[str, str]] = {f"{count} answers": {} for count in COUNTS}
     for figure in FIGURES:
@@ -165,7 +165,7 @@ def main() -> None:
             runs[str(seed)] = measure(found, data.truth, seed)
             results[name] = runs
             write(path, {"answers": COUNTS, "runs": results})  # after each seed: usps takes long
-        print(told(name, runs), end="\n\n", flush=True)
+        print(as_table(name, runs), end="\n\n", flush=True)
         (RESULTS / f"ask-{name}.svg").write_text(plot(name, runs))
 
 
