@@ -136,9 +136,7 @@ def plot(name: str, runs: dict[str, Curves]) -> str:
         for line, dash in ((values.mean(0), ""), (values.min(0), ' stroke-dasharray="4 3"')):
             path = "L".join(place(at, value) for at, value in enumerate(line))
             parts.append(f'<path d="M{path}" fill="none" stroke="{colour}"{dash}/>')
-        parts.append(
-            text(f"{width - edge} {height - edge - 50 + 14 * number}", way, f'fill="{colour}" text-anchor="end"')
-        )
+        parts.append(text(f"{width * (number + 1) / (len(curves) + 1):.1f} 36", way, f'fill="{colour}"'))
     return "\n".join([*parts, "</svg>", ""])
 
 
