@@ -59,7 +59,9 @@ class Discovery:
     reliable: Mask  # (n,) both above one half
     weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
     stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
-    left_out: list[str]  # (r,) why a search was not heard; "" = it was
+    left_out: list[str]  # (r,) why the vote of a search does not count; "" = it does
+    reference: int | None = None  # the search whose class decides ties; None: the one that weighs most
+    matching: NDArray[np.int64] | None = None  # (r, k) consensus class of each search's classes; None: worked out
     neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
     spaces: tuple[Array, ...] = ()  # (n, d) the labeller, if there is one, and the judges; (): not kept
 
@@ -156,6 +158,8 @@ def conclude(
         weights=consensus.weights,
         stability=consensus.stability,
         left_out=consensus.left_out,
+        reference=consensus.reference,
+        matching=consensus.matching,
         neighbour_search=nearest.how,
     )
 
@@ -249,7 +253,7 @@ def evaluate(
 
 
 def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Classes of new items by the task encoders of a discovery, and the share of the votes for them.
+    """Classes of new items by the task encoders of a discovery, which vote by weight, and the share of the votes.
 
     `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
     spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
@@ -258,9 +262,11 @@ def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray
     if len({len(space) for space in spaces}) > 1:
         raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
     labellings = label_items(found.searches, spaces)
-    matching = match(found.searches.labellings, found.labels, found.classes, found.train)
-    heaviest = int(found.weights.argmax())
-    ties = matching[heaviest][labellings[heaviest]]
+    matching = found.matching
+    if matching is None:
+        matching = match(found.searches.labellings, found.labels, found.classes, found.train)
+    reference = found.reference if found.reference is not None else int(found.weights.argmax())
+    ties = labellings[reference] if found.matching is not None else matching[reference][labellings[reference]]
     labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
     return labels, vote_share(labellings, matching, found.weights, labels)
 

@@ -55,8 +55,17 @@ class Tried:
 
 
 def choose(tried: Sequence[Tried]) -> int:
-    """The k it would take: the one with the most support; of equals the smallest."""
-    return max(tried, key=lambda one: (one.support, -one.k)).k
+    """The k it would take: the one with the most support; of equals the smallest.
+
+    A number at which most searches lost classes is not taken: they agree on fewer. Where that is so at every number,
+    the smallest.
+    """
+    return max(tried, key=lambda one: (keeps(one), one.support if keeps(one) else 0.0, -one.k)).k
+
+
+def keeps(one: Tried) -> bool:
+    """Whether at least half of the searches found as many classes as they were to find."""
+    return 2 * one.collapsed <= one.searches
 
 
 def figures(found: Searches, k: int, train: NDArray[np.bool_]) -> Tried:

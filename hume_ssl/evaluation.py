@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hume_ssl import metrics
+from hume_ssl.k_means import k_means
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -79,11 +80,8 @@ def kmeans_baseline(spaces: Sequence[Array], train: Mask, truth: Array, k: int, 
     Each of `spaces` is (n, d), its rows scaled to unit norm; scikit-learn's KMeans with 10 starts is fitted to all
     train items, and the accuracy counted on those with a known truth.
     """
-    from sklearn.cluster import KMeans
-
     rows = np.hstack([unit_rows(space[train]) for space in spaces])
-    found = KMeans(n_clusters=k, n_init=10, random_state=seed).fit_predict(rows)
-    return metrics.acc(found, truth[train], k)
+    return metrics.acc(k_means(rows, k, seed), truth[train], k)
 
 
 def linear_probe(labeller: Array, truth: Array, train: Mask, seed: int = 0) -> float | None:

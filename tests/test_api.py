@@ -70,6 +70,19 @@ def test_assign_labels_known_items_as_the_discovery_did() -> None:
     assert hume_ssl.evaluate(found, kind)["consensus"]["test_acc"] > 0.95
 
 
+@pytest.mark.parametrize("align", ["reference", "stable"])
+def test_assign_reads_ties_and_classes_as_the_discovery_did(align: str) -> None:
+    """Searches cut short, of noise, with a vote each: many ties."""
+    space = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    train = np.arange(300) < 200
+    settings = {"search.iterations": 3, "consensus.weights": "equal", "consensus.align": align}
+    found = hume_ssl.discover(labeller=space, classes=3, train=train, searches=4, settings=settings)
+    assert 0.5 in found.agreement[200:]
+    labels, agreement = hume_ssl.assign(found, space[200:])
+    np.testing.assert_array_equal(labels, found.labels[200:])
+    np.testing.assert_array_equal(agreement, found.agreement[200:])
+
+
 def test_spaces_come_from_arrays_files_and_encoders_alike(
     tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:

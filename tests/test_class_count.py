@@ -32,6 +32,14 @@ def test_the_rule_by_hand() -> None:
     assert choose([sixteen, replace(ROW, k=9, stability=0.1)]) == 16
 
 
+def test_a_number_at_which_most_searches_lose_classes_is_not_taken() -> None:
+    """Equal items are one partition at any number, with stability 1; half of the searches may collapse, more may not."""
+    two, three = replace(ROW, stability=0.9, collapsed=2), replace(ROW, k=3, stability=1.0, collapsed=3)
+    assert three.support > two.support
+    assert choose([two, three]) == 2
+    assert choose([replace(two, collapsed=4), replace(three, collapsed=4)]) == 2  # none: the fewest classes tried
+
+
 def test_figures_by_hand() -> None:
     """Searches 0 and 2 are the better half and the same partition (ARI 1); every other pair is at -1/2."""
     labellings = np.array([[0, 0, 1, 1, 9], [0, 1, 0, 1, 9], [1, 1, 0, 0, 9], [0, 1, 1, 0, 9]], dtype=np.int32)

@@ -10,7 +10,8 @@ import typer
 
 from hume_ssl.errors import InputError
 
-# What the next command leaves out: what was meant for the trial alone. True: the option takes a value.
+# What the next command leaves out: what was meant for the trial alone, and the "--" that torchrun likes to have. True:
+# the option takes a value.
 NOT_REPEATED = {
     "--classes": True,
     "--searches": True,
@@ -18,7 +19,9 @@ NOT_REPEATED = {
     "--dry-run": False,
     "--resume": False,
     "--overwrite": False,
+    "--": False,
 }
+KEYS = ("search.searches", "data.classes")  # the same, said with --set
 
 
 def parse_classes(text: str | None) -> int | range | None:
@@ -39,12 +42,13 @@ def next_command(arguments: Sequence[str], k: int) -> str:
     kept: list[str] = []
     rest = iter(arguments)
     for word in rest:
-        name, equals, _ = word.partition("=")
-        if name in NOT_REPEATED:
-            if NOT_REPEATED[name] and not equals:
-                next(rest, None)
-            continue
-        kept.append(word)
+        name, equals, value = word.partition("=")
+        words = [word]
+        if (NOT_REPEATED.get(name) or name == "--set") and not equals:
+            value = next(rest, "")
+            words.append(value)
+        if name not in NOT_REPEATED and not (name == "--set" and value.partition("=")[0].strip() in KEYS):
+            kept += words
     command, *others = kept or ["discover"]
     return shlex.join(["hume-ssl", command, "--classes", str(k), *others])
 
@@ -52,7 +56,7 @@ def next_command(arguments: Sequence[str], k: int) -> str:
 def resume_command(arguments: Sequence[str]) -> str:
     """The user's own command again, to go on with it."""
     return shlex.join(
-        ["hume-ssl", *(word for word in arguments if word not in ("--resume", "--overwrite")), "--resume"]
+        ["hume-ssl", *(word for word in arguments if word not in ("--", "--resume", "--overwrite")), "--resume"]
     )
 
 

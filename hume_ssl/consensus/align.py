@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.consensus.stability import sampled
+from hume_ssl.k_means import k_means
 from hume_ssl.metrics import confusion
 
 Labels = NDArray[np.integer[Any]]
@@ -82,8 +83,6 @@ def spectral_matching(labellings: Labels, weights: NDArray[np.float64], named: I
         named: (n,) a labelling whose class ids the clusters get.
         train: (n,) True for train items.
     """
-    from sklearn.cluster import KMeans
-
     items = sampled(np.flatnonzero(train), CLUSTERED)
     some = labellings[:, items]
     heaviest = np.lexsort((np.arange(len(weights)), -weights))[: max(1, COLUMNS // k)]
@@ -99,7 +98,7 @@ def spectral_matching(labellings: Labels, weights: NDArray[np.float64], named: I
         [_one_hot(some[chosen, start : start + CHUNK], k, scale) @ basis for start in range(0, len(items), CHUNK)]
     )
     embedded /= np.maximum(np.linalg.norm(embedded, axis=1, keepdims=True), 1e-12)
-    clusters = KMeans(n_clusters=k, n_init=10, random_state=0).fit_predict(embedded).astype(np.int64)
+    clusters = k_means(embedded, k)
     every = np.ones(len(items), dtype=bool)
     return match(some, match(clusters[None], named[items], k, every)[0][clusters], k, every)
 

@@ -31,7 +31,7 @@ class Consensus:
     reference: int  # the search whose class ids the consensus has
     weights: Figures  # (r,) of the votes, at most 1; 0 = not counted
     stability: Figures  # (r,) mean ARI of a search with the others; 1 = all found the same
-    left_out: list[str]  # (r,) why a search was not heard; "" = it was
+    left_out: list[str]  # (r,) why the vote of a search does not count; "" = it does
     matching: Ids  # (r, k) consensus class that each class of each search is
 
 
@@ -86,7 +86,11 @@ def find_consensus(
         raise InputError(f"the {weights} of a search is not a number: give consensus.weights = equal")
     count = max(1, round(voters * np.count_nonzero(heard)))
     order = np.lexsort((np.arange(r), -score, loss, -figures, ~heard))
-    figures[order[count:]] = 0
+    for search in np.flatnonzero(heard & (figures == 0)):
+        reasons[search] = f"too light: by {weights} too far behind the best to count"
+    for search in order[count:]:
+        figures[search] = 0
+        reasons[search] = reasons[search] or f"not asked: only the heaviest {count} vote, consensus.voters = {voters:g}"
     # The paper's reference has the best score; ours the largest weight.
     reference = int(np.where(heard, score, -np.inf).argmax()) if align == "reference" else int(order[0])
     named = labellings[reference].astype(np.int64)

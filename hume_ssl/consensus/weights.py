@@ -12,6 +12,7 @@ Weighting = Literal["equal", "objective", "score", "stability"]
 
 ALONE = 0.5  # of the median stability: a search below agrees with the others no better than by half of what is usual
 SHARPNESS = 6.0  # where all searches agree, one half-way down the order weighs exp(-6) of the best
+ROUNDING = 1e-6  # of a figure: what lies no further apart is one figure, worked out in float32
 
 
 def left_out(classes_found: NDArray[np.integer[Any]], stability: Figures, k: int) -> list[str]:
@@ -46,7 +47,8 @@ def vote_weights(
     "equal" is the paper. By a figure, w = exp(-6 s (best - x) / (best - median)), with s the mean stability, best and
     median over those heard. The scale of the figure falls out. Where searches agree on most (s near 1), what they share
     they share in their errors too, and the best few decide; where they differ (s near 0), each errs in its own way,
-    which votes even out, and all count.
+    which votes even out, and all count. Where half of the searches share the best figure, they weigh alike and the
+    others next to nothing.
 
     Args:
         weighting: "equal", or the figure: "objective" (lower is better), "score" (generalization score), "stability".
@@ -57,8 +59,10 @@ def vote_weights(
         return heard.astype(np.float64)
     figure = {"objective": -objective, "score": scores, "stability": stability}[weighting]
     best, median = float(figure[heard].max()), float(np.median(figure[heard]))
-    if best == median:
-        return heard.astype(np.float64)
     sharpness = SHARPNESS * max(0.0, float(stability[heard].mean()))
-    weights = np.exp(-sharpness * (best - np.where(heard, figure, best)) / (best - median))
+    if sharpness == 0:
+        return np.where(np.isfinite(best), heard, np.nan)
+    span = max(best - median, ROUNDING * max(abs(best), abs(median)), float(np.finfo(np.float64).tiny))
+    with np.errstate(over="ignore"):
+        weights = np.exp(-sharpness * (best - np.where(heard, figure, best)) / span)
     return np.where(heard, weights, 0.0)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hume_ssl.class_count import SEARCHES, Tried, choose, quick, settings_for, try_counts
+from hume_ssl.class_count import SEARCHES, Tried, choose, keeps, quick, settings_for, try_counts
 from hume_ssl.config import DiscoverRecipe, override
 from hume_ssl.distributed import check_devices, refuse
 from hume_ssl.errors import InputError
@@ -192,7 +192,12 @@ def _told(
         f"it would take {k} classes, on which searches agree best for its size; second {choose(others)}. This is "
         "a heuristic: searches may agree on groups of classes as well as on classes, so look at both"
     )
-    if k in (tried[0].k, tried[-1].k):
+    if not any(keeps(one) for one in tried):
+        say(
+            "warning: at every number most searches lost classes: these spaces hold fewer apart; try smaller numbers, "
+            "or other spaces"
+        )
+    elif k in (tried[0].k, tried[-1].k):
         say(f"{k} is an end of the range: try a wider one")
     say(f"written to {run.path}: {run.class_count_csv.name}, {run.class_count_svg.name}. Next: {after(k)}")
     return {"run": str(run.path), "classes": [_row(one) for one in tried], "k": k, "next": after(k)}

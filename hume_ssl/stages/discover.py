@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hume_ssl.api import Discovery, conclude
+from hume_ssl.api import conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
-from hume_ssl.consensus import class_sizes
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path
@@ -30,6 +28,7 @@ from hume_ssl.stages.artefacts import (
     write_discovery,
 )
 from hume_ssl.stages.inputs import Inputs, make_space, prepare
+from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
 from hume_ssl.stages.table import DISCOVER, run_flag, stored_spaces
 
@@ -67,7 +66,7 @@ def discover(
         return {"run": str(run.path), "dry_run": step, "recipe": inputs.recipe.model_dump(mode="json")}
     if step == "finished":
         say(f"{run.path} is finished: nothing to do. Next: hume-ssl select --per-class 4{run_flag(run)}")
-        return {"run": str(run.path), **_facts(run.stage(DISCOVER))}
+        return {"run": str(run.path), **shown(run.stage(DISCOVER))}
     for warning in _warnings(inputs):
         say(f"warning: {warning}")
     began = time.monotonic()
@@ -101,15 +100,15 @@ def discover(
     discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own)
     artefacts = write_discovery(run, inputs, discovery)
     stale = mark_stale(run)
-    facts = _summary(inputs, discovery)
+    facts = summary(len(inputs.items), discovery)
     run.finish_stage(DISCOVER, artefacts, time.monotonic() - began, searches=len(found), **facts)
     forget_checkpoints(run)
     run.log(f"finished discover: {facts}")
-    _tell(run, say, facts, len(found), inputs, stale)
+    tell(run, say, facts, len(found), stale)
     kept = answers_kept(run)
     if kept:
         say(kept)
-    return {"run": str(run.path), **_facts(run.stage(DISCOVER))}
+    return {"run": str(run.path), **shown(run.stage(DISCOVER))}
 
 
 def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
@@ -172,31 +171,6 @@ def _search(
         )
 
 
-def _summary(inputs: Inputs, found: Discovery) -> dict[str, Any]:
-    heavier = np.flatnonzero(found.weights >= np.median(found.weights[found.weights > 0]))
-    sizes = class_sizes(found.searches.labellings, found.labels, inputs.classes, found.train, heavier)
-    return {
-        "items": len(inputs.items),
-        "train_items": int(found.train.sum()),
-        "classes": inputs.classes,
-        "class_sizes": sorted(sizes.items.tolist(), reverse=True),
-        "size_variation": round(float(sizes.variation.max()), 6),
-        "disputed_sizes": int(np.count_nonzero(sizes.disputed)),
-        **({"strength": found.searches.strength} if found.searches.strength is not None else {}),
-        "collapsed_searches": int(np.count_nonzero(np.array(found.searches.classes_found) < inputs.classes)),
-        "left_out_searches": dict(Counter(reason.partition(":")[0] for reason in found.left_out if reason)),
-        "neighbours": found.neighbour_search,
-        "mean_agreement": round(float(found.agreement[found.train].mean()), 6),
-        "reliable_items": int(np.count_nonzero(found.reliable & found.train)),
-    }
-
-
-def _facts(stage: dict[str, Any]) -> dict[str, Any]:
-    sizes = ("class_sizes", "size_variation", "disputed_sizes", "strength")
-    keys = ("searches", "items", "train_items", "classes", *sizes, "mean_agreement", "reliable_items", "seconds")
-    return {key: stage[key] for key in keys if key in stage}
-
-
 def _plan(inputs: Inputs) -> str:
     search = inputs.recipe.search
     how = search.preset if search.objective == "hume" else f"{search.objective}, {search.preset}"
@@ -214,27 +188,3 @@ def _warnings(inputs: Inputs) -> list[str]:
         f"{inputs.sources[0].text} serves as labeller and as judge: two different spaces find better classes; "
         "give a second --encoder, or --judge"
     ]
-
-
-def _tell(
-    run: RunFolder, say: Callable[[str], None], facts: dict[str, Any], r: int, inputs: Inputs, stale: list[str]
-) -> None:
-    sizes = facts["class_sizes"]
-    say(
-        f"{r} searches found {inputs.classes} classes in {facts['train_items']} train items (largest {sizes[0]}, "
-        f"smallest {sizes[-1]}); {facts['reliable_items']} items are reliable, mean agreement "
-        f"{facts['mean_agreement']:.2f}"
-    )
-    if facts["left_out_searches"]:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in facts["left_out_searches"].items())
-        say(f"warning: of {r} searches some are left out of the votes: {kinds}; {run.searches_csv} says why")
-    if "strength" in facts:
-        say(f"class sizes are free: drawn to one size with {facts['strength']:g} of the usual weight")
-    if facts["disputed_sizes"]:
-        say(
-            f"warning: the searches disagree about the size of {facts['disputed_sizes']} of {inputs.classes} classes "
-            f"(one by {facts['size_variation']:.0%} from search to search): trust the sizes of these only after a look"
-        )
-    if stale:
-        say(f"now stale, made from the old consensus: {', '.join(stale)}")
-    say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")

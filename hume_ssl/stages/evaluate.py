@@ -21,7 +21,7 @@ from hume_ssl.report.reliability import reliability_svg
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_spaces
+from hume_ssl.stages.table import Found, every_space, load_found, read_labels, run_flag, stored_items
 
 CURVE = (1, 4, 15, 25, 100, 400)
 
@@ -53,7 +53,8 @@ def evaluate(
         raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")
     selection, picked = _selection(run, found, per_class)
     training, predictions = _training(run, name)
-    searches, votes = stored_searches(run), run.read_csv(run.searches_csv)
+    searches = stored_searches(run)
+    nothing = np.zeros(len(searches))  # figures need neither votes nor what is reliable
     discovery = Discovery(
         classes=len(found.names),
         train=found.train,
@@ -62,12 +63,11 @@ def evaluate(
         agreement=found.agreement,
         neighbour_agreement=found.neighbour_agreement,
         reliable=np.zeros(len(found.labels), dtype=bool),
-        weights=votes["weight"].to_numpy(dtype=np.float64),
-        stability=votes["stability"].to_numpy(dtype=np.float64),
-        left_out=votes["left_out"].tolist(),
+        weights=nothing,
+        stability=nothing,
+        left_out=[""] * len(searches),
     )
-    labeller, judges = stored_spaces(run)
-    spaces = [labeller, *(judge for judge in judges if judge is not labeller)]
+    spaces = every_space(run)
     figures = figures_of(discovery, truth, selection=picked, predictions=predictions, spaces=spaces)
     if selection is not None:
         figures["selection"] = {"path": str(run.labels_csv(selection)), **figures["selection"]}

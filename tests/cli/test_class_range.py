@@ -41,6 +41,20 @@ def test_table_plot_and_next_command(hume: Hume, spaces: Path) -> None:
     assert hume(*shlex.split(following)[1:], "--searches", "2").code == 0  # its folder is free for it
 
 
+def test_the_next_command_leaves_out_what_was_meant_for_the_trial() -> None:
+    words = shlex.split("-- discover --classes=2:5 --set search.searches=3 --set=search.searches=4 --set search.seed=1")
+    assert next_command(words, 4) == "hume-ssl discover --classes 4 --set search.seed=1"
+    assert resume_command(words[:3]) == "hume-ssl discover --classes=2:5 --set --resume"
+
+
+def test_equal_items_have_no_number_of_classes(hume: Hume, spaces: Path) -> None:
+    np.save("a.npy", np.ones((30, 5), dtype=np.float32))
+    np.save("b.npy", np.ones((30, 5), dtype=np.float32))
+    answer = hume(*TRY)
+    assert answer.code == 0 and "it would take 2 classes" in answer.out
+    assert "warning: at every number most searches lost classes" in answer.out
+
+
 def test_json(hume: Hume, spaces: Path) -> None:
     told = hume(*TRY, "--json").json
     assert [row["k"] for row in told["classes"]] == [2, 3, 4, 5]

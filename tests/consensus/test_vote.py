@@ -63,6 +63,8 @@ def test_the_better_half_by_objective_votes() -> None:
     found = find_consensus(labellings, 2, weights="equal", voters=0.5, **options)
     assert found.weights.tolist() == [0, 1, 0, 1] and found.reference == 1
     assert found.labels.tolist() == [0, 0, 1, 1, 1] and found.agreement.tolist() == [1] * 5
+    why = "not asked: only the heaviest 2 vote, consensus.voters = 0.5"
+    assert found.left_out == [why, "", why, ""]
     paper = find_consensus(labellings, 2, **PAPER, **options)
     assert paper.weights.tolist() == [1] * 4 and paper.reference == 0
     assert paper.labels.tolist() == [0, 0, 1, 1, 0] and paper.agreement.tolist() == [1, 1, 1, 1, 0.5]
@@ -80,6 +82,23 @@ def test_a_search_that_lost_a_class_is_left_out_where_most_have_all() -> None:
         assert found.agreement.tolist() == [1] * 4
     few = find_consensus(np.array([[0] * 4, [1] * 4, [0] * 4, whole]), 2, **PAPER, **options)
     assert few.left_out == [""] * 4 and few.weights.tolist() == [1] * 4
+
+
+def test_no_search_is_without_a_vote_and_without_a_reason() -> None:
+    """All agree on the partition; the last one's objective is so far behind that its weight is no number above 0."""
+    found = find_consensus(np.array([[0, 0, 1, 1]] * 4), 2, scores=[0.5] * 4, objective=[1.0, 1.1, 1.2, 1e6])
+    assert found.weights[3] == 0 and found.left_out == [
+        "",
+        "",
+        "",
+        "too light: by objective too far behind the best to count",
+    ]
+
+
+def test_equal_items_are_one_class_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    found = find_consensus(np.zeros((3, 9), dtype=int), 3, scores=[0.1, 0.2, 0.3], align="spectral")
+    assert found.labels.tolist() == [0] * 9 and found.agreement.tolist() == [1] * 9
+    assert not recwarn.list
 
 
 def test_one_search_is_its_own_consensus() -> None:

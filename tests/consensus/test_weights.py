@@ -51,3 +51,15 @@ def test_equal_figures_weigh_the_same() -> None:
     ones, heard = np.ones(4), np.array([True, True, False, True])
     for weighting in ("equal", "objective", "score", "stability"):
         assert vote_weights(weighting, heard, ones, ones, ones).tolist() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("best", [0.0, -0.2, 3.0])
+def test_where_half_share_the_best_figure_the_others_are_not_their_equals(best: float) -> None:
+    """Three of five have one figure but for rounding, so that best and median are one: weight 1 each. A bad search
+    weighs nothing, whether the three are equal in every bit or not."""
+    heard, stability, none = np.ones(5, dtype=bool), np.full(5, 0.6), np.zeros(5)
+    objective = best + np.array([0.0, 0.5, 0.0, 0.0, 0.7])
+    for noise in (0.0, 1e-9 * abs(best)):
+        weights = vote_weights("objective", heard, objective + noise * np.arange(5), none, stability)
+        assert weights == pytest.approx([1, 0, 1, 1, 0], abs=0.05)
+    assert vote_weights("objective", heard, objective, none, 0 * stability).tolist() == [1] * 5  # all differ: all count

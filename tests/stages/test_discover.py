@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from hume_ssl.run import RunFolder
+from hume_ssl.stages.outcome import warnings_of
 from tests.conftest import DISCOVER, Hume, artefacts_of
 
 QUICK = ["--classes", "4", "--searches", "2", "--set", "search.iterations=4"]
@@ -168,3 +169,22 @@ def test_a_finished_run_that_gets_more_searches_keeps_those_it_has(
     assert facts["searches"]["seeds"] == [0, 1, 2, 3]
     assert hume(*DISCOVER, "--searches", "8", "--resume").code == 0
     assert len(pd.read_csv("hume-run/searches/searches.csv")) == 8
+
+
+def test_empty_classes_are_said(hume: Hume, bare: Path) -> None:
+    """Equal items: every search puts them into one class, so that none can be left out for it."""
+    np.save("a.npy", np.ones((30, 5), dtype=np.float32))
+    spaces = ["--labeller", "a.npy", "--judge", "a.npy"]
+    answer = hume("discover", *spaces, "--classes", "3", "--searches", "2", "--set", "search.iterations=4")
+    assert answer.code == 0 and not answer.err.replace("%", "").count("Warning")
+    assert "2 searches found 1 class in 30 train items (largest 30, smallest 0)" in answer.out
+    assert "warning: 2 of 3 classes are empty" in answer.out
+    assert "warning: 2 of 2 searches found fewer than 3 classes" in answer.out
+
+
+def test_collapsed_searches_that_vote_all_the_same_are_said() -> None:
+    """Four of five lost a class, too many to be left out: they vote, and the user is told."""
+    facts = {"classes": 3, "collapsed_searches": 4, "left_out_searches": {}, "class_sizes": [3, 2, 1]}
+    assert len(warnings_of(facts, 5)) == 1 and "4 of 5 searches found fewer than 3 classes" in warnings_of(facts, 5)[0]
+    assert warnings_of({**facts, "collapsed_searches": 2, "left_out_searches": {"collapsed": 2}}, 5) == []
+    assert "1 of 3 classes is empty" in warnings_of({**facts, "class_sizes": [3, 3, 0]}, 5)[0]
