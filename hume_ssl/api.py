@@ -177,7 +177,7 @@ def select(
 
     Args:
         strategy: "certain": the most certain first; "cover": certain ones that stand for their class; "random". None:
-            cover, or certain where there are no spaces.
+            certain.
         spaces: to measure in, (n, d) floats or files; (): those that `found` keeps. Where it keeps none, certainty is
             that of the votes alone, near-duplicates go unseen, and "cover" is refused.
         seed: of the draws of "random".

@@ -95,7 +95,7 @@ def select(
     strategy: Annotated[
         Literal["certain", "cover", "random"],
         typer.Option(help="The most certain items, certain ones that stand for their class, or any reliable ones."),
-    ] = "cover",
+    ] = "certain",
     allow_short: Annotated[bool, typer.Option(help="Take what there is where a class has fewer.")] = False,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
