@@ -33,7 +33,7 @@ def test_the_rule_by_hand() -> None:
 
 
 def test_a_number_at_which_most_searches_lose_classes_is_not_taken() -> None:
-    """Equal items are one partition at any number, with stability 1; half of the searches may collapse, more may not."""
+    """Equal items are one partition at any number, stability 1; half of the searches may collapse, more may not."""
     two, three = replace(ROW, stability=0.9, collapsed=2), replace(ROW, k=3, stability=1.0, collapsed=3)
     assert three.support > two.support
     assert choose([two, three]) == 2
