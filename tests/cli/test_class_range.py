@@ -44,7 +44,7 @@ def test_table_plot_and_next_command(hume: Hume, spaces: Path) -> None:
 def test_the_next_command_leaves_out_what_was_meant_for_the_trial() -> None:
     words = shlex.split("-- discover --classes=2:5 --set search.searches=3 --set=search.searches=4 --set search.seed=1")
     assert next_command(words, 4) == "hume-ssl discover --classes 4 --set search.seed=1"
-    assert resume_command(words[:3]) == "hume-ssl discover --classes=2:5 --set --resume"
+    assert resume_command(words[:3]) == "hume-ssl discover --classes=2:5 --resume"
 
 
 def test_equal_items_have_no_number_of_classes(hume: Hume, spaces: Path) -> None:

@@ -187,4 +187,4 @@ def test_collapsed_searches_that_vote_all_the_same_are_said() -> None:
     facts = {"classes": 3, "collapsed_searches": 4, "left_out_searches": {}, "class_sizes": [3, 2, 1]}
     assert len(warnings_of(facts, 5)) == 1 and "4 of 5 searches found fewer than 3 classes" in warnings_of(facts, 5)[0]
     assert warnings_of({**facts, "collapsed_searches": 2, "left_out_searches": {"collapsed": 2}}, 5) == []
-    assert "1 of 3 classes is empty" in warnings_of({**facts, "class_sizes": [3, 3, 0]}, 5)[0]
+    assert "1 of 3 classes is empty" in warnings_of({**facts, "class_sizes": [3, 3, 0]}, 5)[1]
