@@ -10,7 +10,7 @@ hume_ssl.evaluate(found, truth, selection=picked)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hume_ssl.class_shares import read_prior
-from hume_ssl.config import ConsensusConfig, DiscoverRecipe, override
-from hume_ssl.consensus import (
-    Picked,
-    agreement_of,
-    chosen_spaces,
-    find_consensus,
-    find_nearest,
-    match,
-    pick,
-    reliable_items,
-    vote_share,
-    weighted_vote,
-)
+from hume_ssl.config import DiscoverRecipe, override
+from hume_ssl.consensus import Picked, find_consensus, match, pick, vote_share, weighted_vote
+from hume_ssl.discovery import Array, Discovery, Mask, conclude
 from hume_ssl.errors import InputError
-from hume_ssl.search import Searches, best_search, label_items, prepare_spaces, run_searches
+from hume_ssl.search import best_search, label_items, prepare_spaces, run_searches
 from hume_ssl.train import train_fixmatch
 
 if TYPE_CHECKING:
@@ -40,30 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Discovery", "assign", "discover", "evaluate", "find_consensus", "select", "train_fixmatch"]
 
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 # What `discover` takes for spaces where nothing is said: random features of the pixels at two widths.
 DEFAULT_ENCODERS = ("kernel:rbf?width=0.5&dim=512", "kernel:rbf?width=0.7&dim=1024")
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """Searches and their consensus: n items, r searches, k classes."""
-
-    classes: int  # k
-    train: Mask  # (n,) True for train items, all that searches and votes have learned from
-    searches: Searches
-    labels: NDArray[np.int64]  # (n,) consensus classes, test items too
-    agreement: NDArray[np.float64]  # (n,) share of the searches' votes, by weight, for that class
-    neighbour_agreement: NDArray[np.float64]  # (n,) share of nearest train items of the same class
-    reliable: Mask  # (n,) both above one half
-    weights: NDArray[np.float64]  # (r,) of the searches' votes; 0 = not counted
-    stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
-    left_out: list[str]  # (r,) why the vote of a search does not count; "" = it does
-    reference: int | None = None  # the search whose class decides ties; None: the one that weighs most
-    matching: NDArray[np.int64] | None = None  # (r, k) consensus class of each search's classes; None: worked out
-    neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
-    spaces: tuple[Array, ...] = ()  # (n, d) the labeller, if there is one, and the judges; (): not kept
 
 
 def discover(
@@ -120,48 +88,6 @@ def discover(
     found = run_searches(spaces, classes, recipe.search, progress=progress)
     every = (first, *(judge for judge in others if judge is not first))
     return replace(conclude(found, others, mask, classes, recipe.consensus, given[0] if given else None), spaces=every)
-
-
-def conclude(
-    searches: Searches,
-    judges: Sequence[Array],
-    train: Mask,
-    classes: int,
-    config: ConsensusConfig,
-    labeller: Array | None = None,
-) -> Discovery:
-    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items."""
-    consensus = find_consensus(
-        searches.labellings,
-        classes,
-        scores=searches.generalization_score,
-        objective=searches.objective,
-        classes_found=searches.classes_found,
-        train=train,
-        align=config.align,
-        weights=config.weights,
-        voters=config.voters,
-        vote=config.vote,
-    )
-    spaces = chosen_spaces(config.neighbour_space, labeller, judges)
-    nearest = find_nearest(spaces, train, config.neighbours)
-    nearby = agreement_of(nearest, consensus.labels, train)
-    reliable = reliable_items(consensus.agreement, nearby)
-    return Discovery(
-        classes=classes,
-        train=train,
-        searches=searches,
-        labels=consensus.labels,
-        agreement=consensus.agreement,
-        neighbour_agreement=nearby,
-        reliable=reliable,
-        weights=consensus.weights,
-        stability=consensus.stability,
-        left_out=consensus.left_out,
-        reference=consensus.reference,
-        matching=consensus.matching,
-        neighbour_search=nearest.how,
-    )
 
 
 def select(

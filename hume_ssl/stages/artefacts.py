@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hume_ssl.api import Discovery
 from hume_ssl.consensus import match_to_old
+from hume_ssl.discovery import Discovery
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
 from hume_ssl.run import RunFolder

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hume_ssl.api import conclude
 from hume_ssl.config import DiscoverRecipe, to_toml
+from hume_ssl.discovery import conclude
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hume_ssl.api import Discovery
 from hume_ssl.api import evaluate as figures_of
 from hume_ssl.calibration import calibration_table
 from hume_ssl.consensus import Picked, TooFewReliable, pick
+from hume_ssl.discovery import Discovery
 from hume_ssl.errors import InputError
 from hume_ssl.evaluation import evaluate_consensus, evaluate_selection
 from hume_ssl.files import plain

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hume_ssl.api import Discovery
 from hume_ssl.consensus import class_sizes
+from hume_ssl.discovery import Discovery
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import run_flag
 

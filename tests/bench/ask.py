@@ -24,8 +24,8 @@ from common import DATA, RESULTS, Data, load, table, write
 from numpy.typing import NDArray
 
 import hume_ssl
-from hume_ssl.api import Discovery
 from hume_ssl.consensus import apply_answers, ask, name_classes, vote_shares
+from hume_ssl.discovery import Discovery
 from hume_ssl.metrics import acc
 
 PLANS = {"digits": 100, "cifar10-dev": 50, "usps": 50}  # searches

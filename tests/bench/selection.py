@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 import hume_ssl
-from hume_ssl.api import Discovery
 from hume_ssl.consensus import Strategy, agreement_of, find_consensus, find_nearest
+from hume_ssl.discovery import Discovery
 from hume_ssl.evaluation import PROBE_C, unit_rows
 from hume_ssl.metrics import acc, match_classes
 from hume_ssl.search import best_search

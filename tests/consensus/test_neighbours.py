@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hume_ssl.api import conclude
 from hume_ssl.config import ConsensusConfig
 from hume_ssl.consensus import nearest as module
 from hume_ssl.consensus.nearest import find_nearest
 from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
+from hume_ssl.discovery import conclude
 from hume_ssl.search import Searches
 
 
