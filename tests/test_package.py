@@ -29,8 +29,8 @@ def test_nothing_heavy_at_import() -> None:
 
 
 def test_unknown_names_are_refused_and_known_ones_listed() -> None:
-    with pytest.raises(AttributeError, match="discovery"):
-        _ = hume_ssl.discovery
+    with pytest.raises(AttributeError, match="discoverer"):
+        _ = hume_ssl.discoverer
     assert {"discover", "find_consensus", "select", "train_fixmatch", "evaluate", "assign"} <= set(dir(hume_ssl))
 
 
