@@ -23,7 +23,7 @@ from hume_ssl.consensus import Picked, find_consensus, match, pick, vote_share, 
 from hume_ssl.discovery import Array, Discovery, Mask, conclude
 from hume_ssl.errors import InputError
 from hume_ssl.search import best_search, label_items, prepare_spaces, run_searches
-from hume_ssl.train import train_fixmatch
+from hume_ssl.train import TrainResult, train_fixmatch
 
 if TYPE_CHECKING:
     from hume_ssl.progress import Progress
@@ -178,13 +178,26 @@ def evaluate(
     return figures
 
 
-def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Classes of new items by the task encoders of a discovery, which vote by weight, and the share of the votes.
+def assign(
+    found: Discovery | TrainResult, new: Array | Sequence[Array] | str | Path, *, device: str = "auto"
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Classes (m,) of new items, and how sure they are (m,) in [0, 1].
 
-    `labeller` is (m, d1), from the encoder that made the discovery's labeller space; for TURTLE searches a list of all
-    spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. Raises InputError for others.
+    Args:
+        found: a discovery, whose task encoders vote by weight: sure is the share of the votes. Or a training, whose
+            averaged network labels: sure is the probability it gives.
+        new: for a discovery (m, d1) from the encoder that made its labeller space; for TURTLE searches a list of all
+            spaces of the run, (m, d) each, the labeller, if there is one, and then the judges. For a training images:
+            (m, h, w[, c]) uint8, or what `--images` takes; they are brought to the size it was trained at.
+        device: where a trained network runs.
+
+    Raises InputError for others.
     """
-    spaces = [labeller] if isinstance(labeller, np.ndarray) else list(labeller)
+    if isinstance(found, TrainResult):
+        return _assign_by_network(found, new, device)
+    if isinstance(new, str | Path):
+        raise InputError(f"a discovery labels rows of its spaces, not {str(new)!r}: give the labeller's (m, d1) array")
+    spaces = [new] if isinstance(new, np.ndarray) else list(new)
     if len({len(space) for space in spaces}) > 1:
         raise InputError(f"the spaces have {' and '.join(str(len(space)) for space in spaces)} rows: give equal items")
     labellings = label_items(found.searches, spaces)
@@ -195,6 +208,18 @@ def assign(found: Discovery, labeller: Array | Sequence[Array]) -> tuple[NDArray
     ties = labellings[reference] if found.matching is not None else matching[reference][labellings[reference]]
     labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
     return labels, vote_share(labellings, matching, found.weights, labels)
+
+
+def _assign_by_network(
+    trained: TrainResult, images: Any, device: str
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    from hume_ssl.items import load_items
+    from hume_ssl.spaces.embed import pick_device
+    from hume_ssl.train.trained import from_state, label
+
+    return label(
+        from_state(trained.state_dict, trained.network, "the training"), load_items(images), pick_device(device)
+    )
 
 
 def _make_spaces(

@@ -73,3 +73,11 @@ def _named(where: str, values: list[float]) -> tuple[float, ...]:
         return checked_shares(values)
     except ValueError as error:
         raise InputError(f"{where}: expected {error}") from None
+
+
+def matched_shares(shares: Sequence[float], sizes: Sequence[int]) -> list[float]:
+    """Shares (k,), the largest first, in the order of the classes they belong to: the largest found class gets the
+    largest share, and so on. `sizes` (k,) are those of the found classes; of equal ones the first counts as larger."""
+    order = sorted(range(len(sizes)), key=lambda label: -sizes[label])
+    by_class = dict(zip(order, shares, strict=True))
+    return [by_class[label] for label in range(len(sizes))]

@@ -52,6 +52,33 @@ def evaluate_predictions(predictions: Array, truth: Array, train: Mask, mapping:
     return figures
 
 
+def evaluate_history(
+    evaluations: Array, index: Array, truth: Array, train: Mask, mapping: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Accuracy of a training's last evaluations, so that no lucky one is reported alone.
+
+    Args:
+        evaluations: (e, m) class 0..k-1 that each evaluation gave each item it looked at.
+        index: (m,) rows of those items in the item table.
+        truth: (n,) true classes, -1 unknown.
+        train: (n,) True for train items.
+        mapping: (k,) the consensus's matching.
+
+    Returns:
+        {"n": evaluations, "items": items with a known truth, "split": "test" or "train", "mean", "std", "last"}: mean
+        and standard deviation of the accuracy over them, and the last one.
+    """
+    accuracies = [metrics.accuracy(labels, truth[index], mapping) for labels in evaluations]
+    return {
+        "n": len(accuracies),
+        "items": int(np.count_nonzero(truth[index] >= 0)),
+        "split": "train" if train[index].any() else "test",
+        "mean": float(np.mean(accuracies)),
+        "std": float(np.std(accuracies)),
+        "last": accuracies[-1],
+    }
+
+
 def evaluate_selection(labels: Array, index: Array, truth: Array, mapping: NDArray[np.int64], k: int) -> dict[str, Any]:
     """Figures of a selection: how many of the picked items are right.
 

@@ -46,6 +46,7 @@ OWNED: dict[str, tuple[str, ...]] = {
         "items.csv",
         "spaces/*.npy",
         "spaces/spaces.json",
+        "spaces/views*.json",
         "searches/labellings.npy",
         "searches/searches.csv",
         "searches/encoders.safetensors",
@@ -57,8 +58,10 @@ OWNED: dict[str, tuple[str, ...]] = {
     "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv", "class-count/*.npy"),
     "selection": ("{}/labels.csv",),
     "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
-              "{}/predictions.csv"),
+              "{}/evaluations.csv", "{}/predictions.csv", "{}/model.safetensors",
+              "{}/tensorboard/events.out.tfevents.*"),
     "assign": ("{}.csv",),
+    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt"),
     "evaluate": ("evaluation.json", "reliability.svg"),
     "report": ("report.html",),
 }  # fmt: skip
@@ -110,6 +113,7 @@ class RunFolder:
         self.items_csv = self.path / "items.csv"
         self.spaces = self.path / "spaces"
         self.spaces_json = self.spaces / "spaces.json"
+        self.views_json = self.spaces / "views.json"  # encoder and settings of each file of views in spaces/
         self.searches = self.path / "searches"
         self.labellings_npy = self.searches / "labellings.npy"
         self.searches_csv = self.searches / "searches.csv"
@@ -163,9 +167,21 @@ class RunFolder:
         """One line for each evaluated step of a training."""
         return self.train(name) / "metrics.jsonl"
 
+    def evaluations_csv(self, name: str) -> Path:
+        """What a training's last evaluations gave the items they looked at."""
+        return self.train(name) / "evaluations.csv"
+
     def predictions_csv(self, name: str) -> Path:
         """A trained classifier's labels of all items."""
         return self.train(name) / "predictions.csv"
+
+    def trained(self, name: str) -> Path:
+        """The trained network: averaged weights, and what the network is rebuilt from."""
+        return self.train(name) / "model.safetensors"
+
+    def tensorboard(self, name: str) -> Path:
+        """The folder of a training's event files; outside byte comparisons, as they hold the time."""
+        return self.train(name) / "tensorboard"
 
     def assign_csv(self, name: str) -> Path:
         """The labels of new items."""

@@ -144,6 +144,7 @@ class DataConfig(Table):
     classes: int | None = Field(None, ge=2)  # k
     split: float | str | None = None  # share of test items in (0, 1), or a file; None: every item is a train item
     split_seed: int = Field(0, ge=0)
+    balanced: bool = False  # the classes are known to be of about equal size
     flip: bool = True  # false where a mirror image is another thing, as with digits
 
     @field_validator("split")

@@ -1,49 +1,149 @@
 """The settings of FixMatch training (the table [train] of a recipe). No torch here: the command line imports this."""
 
+import difflib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-# What "auto" is for a network. Those of wrn-28-2 are published, less the number of steps (2**20). The small network is
-# for two CPU cores: with a higher rate and more weight on the unlabelled loss it gets further in few steps.
-AUTO: dict[str, dict[str, float]] = {
-    "small-cnn": {"steps": 3000, "batch": 32, "mu": 7, "lr": 0.1, "lambda_u": 2.0},
-    "wrn-28-2": {"steps": 65536, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0},
+from hume_ssl.errors import InputError
+
+# What "auto" is for a network. Those of the wide networks are published (of wrn-28-8: for CIFAR-100), less the number
+# of steps (2**20), and torchvision's networks from scratch are trained like them; with weights from a file, they are
+# fine-tuned ("torchvision@") with the published settings for that (USB, arXiv:2208.07204). The small network is for two
+# CPU cores: with a higher rate, more weight on the unlabelled loss and a lower threshold it gets further in few steps.
+SGD: dict[str, float | str] = {
+    "optimiser": "sgd", "layer_decay": 1.0, "weight_decay": 5e-4, "ema": 0.999, "threshold": 0.95,
+}  # fmt: skip
+WIDE = SGD | {"steps": 65536, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0}
+AUTO: dict[str, dict[str, float | str]] = {
+    "small-cnn": SGD | {"steps": 1500, "batch": 32, "mu": 7, "lr": 0.1, "lambda_u": 2.0, "threshold": 0.7},
+    # Frozen features tell classes apart less surely than trained ones: at 0.95 too few of them would count.
+    "head": SGD | {"steps": 1000, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0, "threshold": 0.8},
+    "wrn-28-2": WIDE,
+    "wrn-28-8": WIDE | {"weight_decay": 1e-3},
+    "torchvision": WIDE,
+    "torchvision@": {
+        "optimiser": "adamw", "lr": 5e-4, "layer_decay": 0.5, "weight_decay": 5e-4, "ema": 0.0, "threshold": 0.95,
+        "steps": 204_800, "batch": 8, "mu": 1, "lambda_u": 1.0,
+    },
+}  # fmt: skip
+# Networks for GPUs: with these they end in minutes.
+ON_CPU: dict[str, dict[str, float]] = {
+    "wrn-28-2": {"steps": 200, "mu": 3},
+    "wrn-28-8": {"steps": 50, "mu": 3},
+    "torchvision": {"steps": 200, "mu": 3},
+    "torchvision@": {"steps": 500},
 }
-ON_CPU: dict[str, dict[str, float]] = {"wrn-28-2": {"steps": 200, "mu": 3}}  # a network for GPUs: this ends in minutes
+NETWORKS = ("auto", "head", "small-cnn", "wrn-28-2", "wrn-28-8")
 SMALL = 16  # pixels: images up to this side get the small network
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
-ROWS = 20  # rows of history, and checkpoints, in a run whose settings do not say otherwise
+# The published schedule, whatever the device: 2**20 steps (arXiv:2001.07685, table 4).
+PAPER: dict[str, dict[str, float]] = {
+    "wrn-28-2": {"steps": 1 << 20, "mu": 7},
+    "wrn-28-8": {"steps": 1 << 20, "mu": 7},
+    "torchvision": {"steps": 1 << 20, "mu": 7},
+    "torchvision@": {"steps": 204_800},
+}
+CHECKPOINTS = 20  # in a run whose settings do not say otherwise
+ROWS = 100  # rows of history, each with an evaluation
+LEAST = 10  # steps between two rows
+EVALUATED, EVALUATED_SLOWLY = 10_000, 1000  # items an evaluation looks at; the second: a network for GPUs on a CPU
+
+UNIMPORTANT = {"workers"}  # settings that change nothing about the result: a run may go on with others
+
+Algorithm = Literal["fixmatch", "flexmatch", "freematch", "softmatch", "supervised"]
+
+
+def known_network(name: str) -> str:
+    """`name`, if there is such a network; torchvision's names are looked up only where one is asked for.
+
+    Raises:
+        InputError: no network has this name; the nearest one is offered.
+    """
+    if name in NETWORKS:
+        return name
+    kind, _, rest = name.partition(":")
+    if kind != "torchvision" or not rest:
+        close = difflib.get_close_matches(name, [*NETWORKS, "torchvision:NAME"], n=1)
+        offer = f", did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"one of {', '.join(NETWORKS)}, torchvision:NAME, torchvision:NAME@FILE{offer}")
+    from hume_ssl.spaces.spec import parse_spec
+
+    if parse_spec(name).options:
+        raise InputError("a network without ?size=; give train.size")
+    return name
+
+
+def settings_of(network: str) -> str:
+    """The key of a network in AUTO and ON_CPU; with an @ where its weights come from a file."""
+    if network.startswith("torchvision:"):
+        return "torchvision@" if "@" in network else "torchvision"
+    return network
 
 
 class TrainConfig(BaseModel):
-    """Settings of FixMatch (arXiv:2001.07685, table 4, where `AUTO` does not say otherwise).
+    """Settings of training (those of FixMatch, arXiv:2001.07685, table 4, where `AUTO` does not say otherwise).
 
     `"auto"` is replaced by :meth:`resolve` once the images are known; what is stored and hashed is the resolved copy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    algorithm: Literal["fixmatch"] = "fixmatch"
-    network: Literal["auto", "small-cnn", "wrn-28-2"] = "auto"
+    algorithm: Algorithm = "fixmatch"
+    preset: Literal["short", "paper"] = Field("short", description="what auto means: hours or minutes, or 2^20 steps")
+    network: Annotated[str, AfterValidator(known_network)] = Field(
+        "auto",
+        description="head, small-cnn, wrn-28-2, wrn-28-8, torchvision:NAME (from scratch) or torchvision:NAME@FILE",
+    )
     steps: Count | Literal["auto"] = Field("auto", description="optimiser steps")
     batch: Count | Literal["auto"] = Field("auto", description="labelled images a step (B)")
     mu: Count | Literal["auto"] = Field("auto", description="unlabelled images a step, as a multiple of the batch")
-    threshold: float = Field(0.95, ge=0, le=1, description="least probability of a pseudo-label that is learned from")
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        "auto", description="least probability of a pseudo-label that is learned from"
+    )
+    statistics_decay: float = Field(0.999, ge=0, lt=1, description="freematch, softmatch: decay of their averages")
+    fairness: Weight = Field(0.001, description="freematch: weight of its fairness term")
+    softness: Weight = Field(2.0, description="softmatch: n_sigma; higher = steeper weights; 0 = all of weight 1")
+    align: bool | Literal["auto"] = Field(
+        "auto", description="bring pseudo-labels to the class sizes, where they are known; auto: not in preset paper"
+    )
+    label_noise: Literal["none", "agreement", "contradicted"] = Field(
+        "none", description="labels that may be wrong: weigh by agreement, or drop those the average model contradicts"
+    )
     lambda_u: Weight | Literal["auto"] = Field("auto", description="weight of the unlabelled loss")
     lr: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         "auto", description="learning rate at the start; falls as cos(7 pi t / 16 T)"
     )
-    weight_decay: float = Field(5e-4, ge=0, description="on kernels only, not on biases and normalisation")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; starts as (1 + t) / (10 + t)")
+    optimiser: Literal["auto", "sgd", "adamw"] = Field("auto", description="sgd: with Nesterov momentum 0.9")
+    weight_decay: Weight | Literal["auto"] = Field(
+        "auto", description="on kernels only, not on biases and normalisation"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        "auto", description="factor on the learning rate from each layer to the one before it; 1: none"
+    )
+    ema: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        "auto", description="decay of the averaged weights, 0: no average; starts as (1 + t) / (10 + t)"
+    )
     size: int = Field(32, ge=8, description="pixels: larger images are brought down to this longer side")
-    augment: Literal["fixmatch-paper"] = "fixmatch-paper"
+    augment: Literal["fixmatch-paper", "fixmatch-kekmodel", "usb", "torchvision"] = "fixmatch-paper"
     flip: bool | Literal["auto"] = Field("auto", description="mirror images; auto: colour images yes, grey ones no")
+    encoder: str = Field(
+        "", description="of the head: torchvision:NAME[@FILE][?size=PIXELS], or judge, the space; empty: the run's"
+    )
+    weak_views: Count = Field(4, description="of the head: weak views an image that are embedded")
+    strong_views: Count = Field(8, description="of the head: strong views an image that are embedded")
+    feature_noise: float = Field(
+        1.0, ge=0, description="of a head without images: noise of the strong view, 1: as far as near neighbours are"
+    )
     exclude_labelled: bool = Field(False, description="take the labelled items out of the unlabelled pool")
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, float32 elsewhere")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the hardware has it and it pays"
+    )
     seed: int = Field(0, ge=0)
-    eval_every: Count | Literal["auto"] = Field("auto", description="steps a row of history; auto: a twentieth of all")
+    workers: int = Field(0, ge=0, description="processes that prepare views ahead; 0: made where the network runs")
+    eval_every: Count | Literal["auto"] = Field("auto", description="steps a row of history; auto: a hundredth of all")
+    eval_items: Count | Literal["auto"] = Field("auto", description="items an evaluation looks at, at most")
     checkpoint_every: Count | Literal["auto"] = Field(
         "auto", description="steps between checkpoints; auto: a twentieth"
     )
@@ -57,11 +157,16 @@ class TrainConfig(BaseModel):
             device: "cpu" makes `"auto"` a schedule that ends the same day.
         """
         network = self.network if self.network != "auto" else ("small-cnn" if side <= SMALL else "wrn-28-2")
-        auto = AUTO[network] | (ON_CPU.get(network, {}) if device == "cpu" else {})
+        kind = settings_of(network)
+        auto = AUTO[kind] | (ON_CPU.get(kind, {}) if device == "cpu" else {})
+        auto |= PAPER.get(kind, {}) if self.preset == "paper" else {}
         chosen: dict[str, object] = {"network": network}
         chosen |= {key: value for key, value in auto.items() if getattr(self, key) == "auto"}
         steps = int(auto["steps"] if self.steps == "auto" else self.steps)
-        every = max(1, steps // ROWS)
-        chosen |= {key: every for key in ("eval_every", "checkpoint_every") if getattr(self, key) == "auto"}
+        every = {"eval_every": max(LEAST, steps // ROWS), "checkpoint_every": max(1, steps // CHECKPOINTS)}
+        every["eval_items"] = EVALUATED_SLOWLY if device == "cpu" and kind in ON_CPU else EVALUATED
+        chosen |= {key: value for key, value in every.items() if getattr(self, key) == "auto"}
+        aligning = self.preset != "paper" and self.algorithm not in ("softmatch", "supervised")  # softmatch has its own
+        chosen["align"] = self.align if self.align != "auto" else aligning
         chosen["flip"] = self.flip if self.flip != "auto" else channels >= 3
         return self.model_copy(update=chosen)

@@ -44,9 +44,14 @@ def test_discover_recipes_load_and_say_what_they_promise(name: str) -> None:
     assert name not in recipe_names("train")
 
 
-def test_the_train_recipe_loads() -> None:
-    assert load_recipe("fixmatch", "train").name == "fixmatch"
-    assert recipe_names("train") == ["fixmatch"]
+@pytest.mark.parametrize("name", ["fixmatch", "flexmatch", "freematch", "softmatch", "supervised"])
+def test_the_train_recipes_load(name: str) -> None:
+    recipe = load_recipe(name, "train")
+    assert (recipe.name, recipe.train.algorithm) == (name, name)
+    for word in ("Paper:", "arXiv", "Expected:", "Hours:", f"Launch: hume-ssl train-fixmatch --recipe {name}"):
+        assert word in recipe.about
+    assert name in recipe_names("train")
+    assert name not in recipe_names("discover")
 
 
 def test_digits_are_what_the_contract_says() -> None:

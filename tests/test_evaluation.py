@@ -97,3 +97,14 @@ def test_objective_correlation_by_hand() -> None:
 )
 def test_objective_correlation_is_absent_where_it_means_nothing(objective: list[float], acc: list[float]) -> None:
     assert evaluation.objective_correlation(objective, acc) is None
+
+
+def test_history_of_three_evaluations() -> None:
+    """Items 1, 3 and 4 with truth 0, 1 and unknown; found class 0 stands for 1 and 1 for 0."""
+    truth, train = np.array([9, 0, 9, 1, -1]), np.array([True, False, True, False, False])
+    evaluations = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1]])  # 1, 2 and 0 of 2 right
+    mapping = np.array([1, 0])
+    figures = evaluation.evaluate_history(evaluations, np.array([1, 3, 4]), truth, train, mapping)
+    mean, std = pytest.approx(0.5), pytest.approx(np.sqrt(1 / 6))
+    assert figures == {"n": 3, "items": 2, "split": "test", "mean": mean, "std": std, "last": 0.0}
+    assert evaluation.evaluate_history(evaluations, np.array([0, 2, 4]), truth, train, mapping)["split"] == "train"

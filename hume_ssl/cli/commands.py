@@ -124,6 +124,7 @@ def train_fixmatch(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
     device: Device = None,
+    logger: Annotated[str | None, typer.Option(help="tensorboard: curves of the training as event files.")] = None,
     sets: Sets = None,
     run: Run = DEFAULT_RUN,
     resume: Resume = False,
@@ -149,6 +150,7 @@ def train_fixmatch(
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
+        logger=logger,
     )
     answer(facts, as_json, to_toml(TrainRecipe.model_validate(facts["recipe"])) if dry_run else None)
 

@@ -13,6 +13,7 @@ import typer
 from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
+from hume_ssl.cli.taking import assign, export
 from hume_ssl.errors import InputError
 
 WRONG_INPUT, OUR_FAILURE, INTERRUPTED = 2, 1, 130
@@ -28,6 +29,8 @@ app.command("select")(select)
 app.command("train-fixmatch")(train_fixmatch)
 app.command("evaluate")(evaluate)
 app.command("score")(score)
+app.command("assign")(assign)
+app.command("export")(export)
 app.command("status")(status)
 app.add_typer(recipes.app, name="recipes")
 

@@ -127,8 +127,9 @@ def _embed_by_network(
     out = make((len(items), output_width(network, preprocess, spec)))
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     done = 0
+    size = batch or (_BATCH_CPU if device.type == "cpu" else _BATCH_GPU)
     with torch.inference_mode():
-        for pixels in _batches(items, preprocess, device, batch, workers):
+        for pixels in image_batches(items, preprocess, size, workers):
             images = preprocess.normalise(pixels.to(device, non_blocking=True))
             # Channels last: convolutions on a CPU take about half the time.
             features = network(images.contiguous(memory_format=torch.channels_last))
@@ -140,17 +141,22 @@ def _embed_by_network(
     return out
 
 
-def _batches(
-    items: Items, preprocess: Preprocess, device: torch.device, batch: int | None, workers: int | None
+def image_batches(
+    items: Items, preprocess: Preprocess, batch: int, workers: int | None = None, start: int = 0
 ) -> Iterator[Tensor]:
-    """(b, 3, h, w) uint8 batches in item order."""
+    """(batch, 3, h, w) uint8 batches in item order, from item `start` on; the last may be smaller.
+
+    Raises InputError, naming the file, for an image that cannot be read. Arguments as in `embed`.
+    """
     import torch
     from torch.utils.data import DataLoader
 
-    source = FileImages(items.paths, preprocess) if items.array is None else ArrayImages(items, preprocess)
+    source: FileImages | ArrayImages = ArrayImages(items, preprocess, start)
+    if items.array is None:
+        source = FileImages(items.paths[start:], preprocess)
     loader: DataLoader[Any] = DataLoader(
         source,  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
-        batch_size=batch or (_BATCH_CPU if device.type == "cpu" else _BATCH_GPU),
+        batch_size=batch,
         num_workers=_worker_count(items) if workers is None else workers,
         collate_fn=_collate,
         worker_init_fn=_ignore_interrupts,
@@ -181,16 +187,17 @@ class FileImages:
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images of an array, each resized as a file would be."""
+    """Images of an array from item `start` on, each resized as a file would be."""
 
     items: Items
     preprocess: Preprocess
+    start: int = 0
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.items) - self.start
 
     def __getitem__(self, i: int) -> Tensor:
-        return self.preprocess(self.items.image(i))
+        return self.preprocess(self.items.image(self.start + i))
 
 
 def _collate(images: list[Tensor | str]) -> NDArray[np.uint8] | str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
@@ -17,11 +13,7 @@ from torchvision.transforms import functional as tvf
 
 from hume_ssl.errors import InputError
 from hume_ssl.spaces.spec import EncoderSpec
-
-# These two read images scaled to -1..1, and torchvision rescales them inside where its own weights are loaded.
-_INPUT_SCALED_INSIDE = {
-    name: {"transform_input": True, "init_weights": False} for name in ("googlenet", "inception_v3")
-}
+from hume_ssl.spaces.torchvision_weights import INPUT_SCALED_INSIDE, last_classifier, load_strictly, read_state
 
 
 @dataclass(frozen=True)
@@ -104,22 +96,18 @@ def build_network(spec: EncoderSpec) -> nn.Module:
             ) from error
     else:
         state = read_state(spec.weights.expanduser())
-        network = torchvision.models.get_model(spec.name, weights=None, **_INPUT_SCALED_INSIDE.get(spec.name, {}))
-        _load_strictly(network, state, spec)
+        network = torchvision.models.get_model(spec.name, weights=None, **INPUT_SCALED_INSIDE.get(spec.name, {}))
+        load_strictly(network, state, spec.name, spec.weights)
     return cut_classifier(network).eval().requires_grad_(False)
 
 
 def cut_classifier(network: nn.Module) -> nn.Module:
     """Leave out the last linear layer, or, where the classifier is a convolution (squeezenet), all but `features`."""
-    name, last = list(network.named_children())[-1]
-    if isinstance(last, nn.Linear):
-        setattr(network, name, nn.Identity())
-        return network
-    linear = [path for path, module in last.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    path = last_classifier(network)
+    if not isinstance(network.get_submodule(path), nn.Linear):
         return SpatialMean(network.get_submodule("features"))
-    parent, _, leaf = linear[-1].rpartition(".")
-    setattr(last.get_submodule(parent), leaf, nn.Identity())
+    parent, _, leaf = path.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, nn.Identity())
     return network
 
 
@@ -137,46 +125,3 @@ def output_width(network: nn.Module, preprocess: Preprocess, spec: EncoderSpec) 
         raise InputError(
             f"the encoder {spec.text!r} cannot take images of {height} x {width} pixels ({error}); give another ?size="
         ) from error
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """A state dict from .safetensors or .pth; pickled code is never run.
-
-    Raises:
-        InputError: missing, unreadable, or something else than a flat dict of tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no weights file {path}; check its path") from None
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is no plain state dict of tensors; save model.state_dict() with torch.save"
-        ) from error
-    except Exception as error:  # a broken file raises RuntimeError, EOFError, SafetensorError ... by where it is broken
-        raise InputError(f"cannot read the weights {path}: {error}; copy the file again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} is no plain state dict of tensors; save model.state_dict() with torch.save")
-    return state
-
-
-def _load_strictly(network: nn.Module, state: dict[str, Any], spec: EncoderSpec) -> None:
-    if spec.name.startswith("densenet"):
-        # torchvision's own densenet files still carry the names of an older version.
-        old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
-        for key in [key for key in state if old.search(key)]:
-            state[old.sub(r"\1\2", key)] = state.pop(key)
-    where = f"the weights {spec.weights} are not of torchvision:{spec.name}"
-    try:
-        # Not strict=True: its message lists all keys; and only load_state_dict knows which ones old files may lack.
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # the first line is a title, the next the first tensor of another shape
-        raise InputError(f"{where}: {str(error).splitlines()[1].strip()}") from error
-    if missing:
-        raise InputError(f"{where}: {missing[0]} is missing ({len(missing)} keys in all)")
-    if unexpected:
-        raise InputError(f"{where}: {unexpected[0]} is unexpected ({len(unexpected)} keys in all)")

@@ -14,7 +14,7 @@ from hume_ssl.calibration import calibration_table
 from hume_ssl.consensus import Picked, TooFewReliable, pick
 from hume_ssl.discovery import Discovery
 from hume_ssl.errors import InputError
-from hume_ssl.evaluation import evaluate_consensus, evaluate_selection
+from hume_ssl.evaluation import evaluate_consensus, evaluate_history, evaluate_selection
 from hume_ssl.files import plain
 from hume_ssl.item_columns import load_truth
 from hume_ssl.report.reliability import reliability_svg
@@ -22,6 +22,7 @@ from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.select import stage_name
 from hume_ssl.stages.table import Found, every_space, load_found, read_labels, run_flag, stored_items
+from hume_ssl.stages.trainings import finished_training
 
 CURVE = (1, 4, 15, 25, 100, 400)
 
@@ -73,6 +74,10 @@ def evaluate(
         figures["selection"] = {"path": str(run.labels_csv(selection)), **figures["selection"]}
     if training is not None:
         figures["train"] = {"name": training, **figures["train"]}
+        _, mapping = evaluate_consensus(found.labels, truth, found.train, len(found.names))
+        table = run.read_csv(run.evaluations_csv(training))
+        index, *columns = (table[name].to_numpy(dtype=np.int64) for name in table.columns)
+        figures["train"]["last_evaluations"] = evaluate_history(np.stack(columns), index, truth, found.train, mapping)
     if per_class_curve:
         figures["per_class_curve"] = _curve(found, truth, spaces)
     identity = {"truth": sha256_file(Path(truth_file).expanduser()), "consensus": found.digest}
@@ -102,24 +107,10 @@ def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int
 
 
 def _training(run: RunFolder, name: str | None) -> tuple[str | None, Any]:
-    latest = run.latest("train/", stale=False) if name is None else f"train/{name}"
-    if latest is None:
+    if name is None and run.latest("train/", stale=False) is None:
         return None, None
-    name = latest.removeprefix("train/")
-    if run.stage(latest).get("status") != "finished" or not run.predictions_csv(name).is_file():
-        known = [n.removeprefix("train/") for n, s in run.stages().items() if n.startswith("train/")]
-        raise InputError(
-            f"no finished training {name!r} in {run.path}: there is {', '.join(known) or 'none yet'}; "
-            f"run hume-ssl train-fixmatch{run_flag(run)}"
-        )
-    _check_fresh(run, latest, f"hume-ssl train-fixmatch --name {name} --overwrite")
-    path = run.predictions_csv(name)
-    if str(path.relative_to(run.path)) in run.changed(latest):
-        raise InputError(
-            f"{path} is not as train-fixmatch left it: run hume-ssl train-fixmatch --name {name} --overwrite"
-            f"{run_flag(run)}"
-        )
-    return name, run.read_csv(path)["label"].to_numpy(dtype=np.int64)
+    name = finished_training(run, name, run.predictions_csv)
+    return name, run.read_csv(run.predictions_csv(name))["label"].to_numpy(dtype=np.int64)
 
 
 def _check_fresh(run: RunFolder, stage: str, command: str) -> None:
@@ -169,6 +160,9 @@ def _lines(figures: dict[str, Any]) -> list[str]:
         t = figures["train"]
         test = f"  test accuracy {share(t['test_acc'])}" if "test_acc" in t else ""
         lines.append(f"training          accuracy {share(t['acc'])}{test}  {t['name']}")
+        h = t["last_evaluations"]
+        over = f"over the last {h['n']} evaluations, on {h['items']} {h['split']} items"
+        lines.append(f"                  mean {share(h['mean'])}, standard deviation {share(h['std'])} {over}")
     for name, value in figures.get("baselines", {}).items():
         lines.append(f"{name.replace('_', ' '):17} accuracy {share(value['acc'])}")
     if "objective_correlation" in figures:

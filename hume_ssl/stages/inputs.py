@@ -146,7 +146,7 @@ def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
     if isinstance(data.split, str):
         sets["data.split"] = _full(data.split)
     sets["data.judges"] = tuple(_full(judge) for judge in data.judges)
-    sets["spaces.encoders"] = tuple(_full_weights(text) for text in recipe.spaces.encoders)
+    sets["spaces.encoders"] = tuple(full_weights(text) for text in recipe.spaces.encoders)
     return override(recipe, sets)
 
 
@@ -154,7 +154,7 @@ def _full(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def _full_weights(text: str) -> str:
+def full_weights(text: str) -> str:
     weights = parse_spec(text).weights
     return text if weights is None else text.replace(f"@{weights}", f"@{_full(str(weights))}", 1)
 

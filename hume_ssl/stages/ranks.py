@@ -1,22 +1,32 @@
-"""The searches of a run spread over the processes that torchrun started: what the first asks, what the others do.
+"""The work of a run spread over the processes that torchrun started: what the first asks, what the others do.
 
 Batches go in rounds, one a process, in the order of their seeds; a batch follows from the run folder and its first
 search alone, so that it is the same wherever it runs. All processes read the run folder; the first alone writes it,
-but for the state of a batch in hand, which belongs to the process that runs it.
+but for the state of a batch in hand, which belongs to the process that runs it. In a training all of them take part in
+every step (hume_ssl/train/together.py).
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hume_ssl import distributed
+from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress
 from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches
+
+if TYPE_CHECKING:
+    from hume_ssl.train.together import Together
+
+PATIENCE = 60.0  # seconds in which the first process ends all of them after wrong input that each one meets
 
 
 class Ranks:
@@ -46,17 +56,53 @@ class Ranks:
                 yield unpacked(*distributed.answer(other))
 
 
+def processes() -> Together:
+    """Which of the processes this is, and how many train together."""
+    from hume_ssl.train.together import Together
+
+    return Together(distributed.rank(), distributed.world())
+
+
+@contextmanager
+def all_train(question: Mapping[str, Any]) -> Iterator[None]:
+    """Have the others train as this one does in the block; `question` is what :func:`hume_ssl.stages.fit.join` takes.
+
+    After an error they stay at work, or wait in vain, and torchrun ends them.
+    """
+    others = range(1, distributed.world())
+    for other in others:
+        distributed.ask(other, question)
+    yield
+    for other in others:
+        distributed.answer(other)
+
+
 def follow() -> NoReturn:
-    """What every process but the first does: run the batches it is asked for, and end with the first's exit code."""
+    """What every process but the first does: what it is asked for, until it ends with the first's exit code."""
     for sign in (signal.SIGINT, signal.SIGTERM):  # at once, also while it waits; the first tells the user
         signal.signal(sign, signal.SIG_DFL)
     distributed.join()
     for question in distributed.questions():
+        if "train" in question:
+            _train(question)
+            continue
         from hume_ssl.stages.artefacts import packed
 
         batch = _batches(question["run"], question["device"])(question["start"])
         distributed.send(0, *packed(batch))
     raise AssertionError("there is always a last question")
+
+
+def _train(question: Mapping[str, Any]) -> None:
+    from hume_ssl.stages.fit import join
+
+    try:
+        join(question)
+    except InputError as error:
+        time.sleep(PATIENCE)  # the first meets the same, says so, and its end is ours
+        print(f"error in process {distributed.rank()}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    distributed.send(0, {}, {})
 
 
 @lru_cache(maxsize=1)

@@ -30,8 +30,11 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
         note = f", changed since: {', '.join(changed)}" if changed else ""
         say(f"{name:24} {record['status']}{took}{stale}{note}")
     step = _next(run, stages) + run_flag(run) if DISCOVER in stages else _after_class_count(run, stages)
+    also = [f"{command}{run_flag(run)}" for command in _also(run)]
+    for command in also:
+        say(f"also: {command}")
     say(f"next: {step}")
-    return {"run": str(run.path), "stages": shown, "next": step}
+    return {"run": str(run.path), "stages": shown, "next": step, "also": also}
 
 
 def _after_class_count(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
@@ -58,3 +61,10 @@ def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
         flag = " --overwrite" if any(name in stale for name in begun) else " --resume" if begun else ""
         return f"hume-ssl train-fixmatch{flag}"
     return "hume-ssl evaluate --truth FILE"
+
+
+def _also(run: RunFolder) -> list[str]:
+    """What a finished training can be used for."""
+    if run.latest("train/", stale=False) is None:
+        return []
+    return ["hume-ssl assign --images DIR", "hume-ssl export --to onnx"]

@@ -1,55 +1,41 @@
 """FixMatch training: one loop, read from top to bottom."""
 
 import hashlib
+import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from hume_ssl import files
 from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.train import checkpoint
-from hume_ssl.train.algorithms import RULES, labelled_loss, pseudo_targets, unlabelled_loss
-from hume_ssl.train.augment import strong, weak
-from hume_ssl.train.batches import channel_statistics, chunks, pixel_source
-from hume_ssl.train.devices import pick_device, threads, use_bf16
-from hume_ssl.train.optimise import cosine
-from hume_ssl.train.state import Row, Training
-from hume_ssl.train_config import TrainConfig
+from hume_ssl.train.algorithms import RULES, pseudo_targets, uses_unlabelled
+from hume_ssl.train.alignment import align, first_alignment
+from hume_ssl.train.batches import spread
+from hume_ssl.train.checks import check_images, check_inputs, checked_shares, resolved
+from hume_ssl.train.devices import SMALL_NETWORKS, pick_device, seed_layers, threads, tuned, use_bf16
+from hume_ssl.train.feed import Steps, feed
+from hume_ssl.train.label_noise import first_weights
+from hume_ssl.train.logger import Logger
+from hume_ssl.train.losses import extra_loss, labelled_loss, unlabelled_loss
+from hume_ssl.train.optimise import cosine, set_rate
+from hume_ssl.train.prediction import predict
+from hume_ssl.train.result import TrainResult
+from hume_ssl.train.sources import Source
+from hume_ssl.train.state import Training
+from hume_ssl.train.together import ALONE, Together
+from hume_ssl.train.trained import describe
+from hume_ssl.train_config import UNIMPORTANT, TrainConfig
 
 SHOW_EVERY = 10  # steps between figures in the progress line: reading them off a GPU waits for it
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training gives, for `n` items and `k` classes; all of it from the averaged (EMA) model at the last step.
-
-    Attributes:
-        state_dict: of a :class:`~hume_ssl.train.models.Classifier`: contiguous CPU tensors, normalisation included.
-        probabilities: float32 (n, k) for all items, train or not, without augmentation.
-        predictions: int64 (n,), the most probable class.
-        history: one row every `eval_every` steps, with means over those steps: step, loss, labelled_loss,
-            unlabelled_loss, mask_rate (share of unlabelled images learned from), pseudo_agreement (share of those whose
-            pseudo-label is the consensus class; None without a consensus or where nothing was learned from), lr.
-        steps: optimiser steps in all, those before a resume included.
-        seconds: of this call.
-        config: the resolved settings.
-    """
-
-    state_dict: dict[str, Tensor]
-    probabilities: np.ndarray
-    predictions: np.ndarray
-    history: list[Row]
-    steps: int
-    seconds: float
-    config: TrainConfig
-
-
 def train_fixmatch(
-    images: np.ndarray,
+    images: np.ndarray | Source,
     labelled: np.ndarray,
     labels: np.ndarray,
     *,
@@ -58,10 +44,15 @@ def train_fixmatch(
     config: TrainConfig | None = None,
     device: str = "auto",
     checkpoint_dir: Path | None = None,
+    metrics: Path | None = None,
     resume: bool = False,
     label_hash: str = "",
     progress: Progress | None = None,
     consensus: np.ndarray | None = None,
+    label_agreement: tuple[np.ndarray, np.ndarray] | None = None,
+    class_shares: Sequence[float] | None = None,
+    logger: Logger | None = None,
+    together: Together = ALONE,
 ) -> TrainResult:
     """Train a classifier from a few labelled items and all others without labels (FixMatch, arXiv:2001.07685).
 
@@ -71,7 +62,7 @@ def train_fixmatch(
     same weights and history: byte for byte on one machine's CPU (with the larger networks: with as many threads).
 
     Args:
-        images: uint8 (n, h, w) or (n, h, w, c), all items; may be memory-mapped.
+        images: uint8 (n, h, w) or (n, h, w, c), all items, may be memory-mapped; or what gives views of its own.
         labelled: int (m,), indices of the labelled items, all of them train items.
         labels: int (m,), their classes, 0 to classes - 1.
         classes: k.
@@ -79,81 +70,103 @@ def train_fixmatch(
         config: settings; `"auto"` in them is resolved here from the size of the images.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         checkpoint_dir: where checkpoints go; without it none are written.
+        metrics: a file for the history, one line of JSON each row, as it grows.
         resume: go on from the checkpoint in `checkpoint_dir`, if there is one; else any checkpoint there is removed.
         label_hash: names the label file; by default a hash of `labelled` and `labels`.
         progress: told of every step; on a resume, first of the steps already done.
         consensus: int (n,), -1 = unknown; only for a figure in the history.
+        label_agreement: agreement and neighbour agreement (m,) of the labelled items, for `label_noise = "agreement"`.
+        class_shares: (k,) sizes of the classes among the train items, in any unit, if they are known: pseudo-labels are
+            brought to them (:mod:`hume_ssl.train.alignment`) where the settings say `align`.
+        logger: told of every new row of history.
+        together: one of several processes that all call this with the same arguments; the results are those of one
+            process within rounding. The first alone writes; all read its checkpoint.
 
     Raises:
         InputError: arrays that do not fit together, or a checkpoint made from other labels or settings.
     """
     began = time.perf_counter()
-    progress = progress or Silent()
-    n = len(images)
+    progress, where = progress or Silent(), pick_device(device)
+    if isinstance(images, np.ndarray):
+        check_images(images)
+    n = len(images) if isinstance(images, np.ndarray) else images.n
     train = np.ones(n, bool) if train is None else np.asarray(train, bool)
     labelled, labels = np.array(labelled, np.int64), np.array(labels, np.int64)
     known = np.full(n, -1) if consensus is None else np.array(consensus, np.int64)
-    check_inputs(images, labelled, labels, classes, train, known)
-    channels, height, width = (1 if images.ndim == 3 else images.shape[3], *images.shape[1:3])
-    config = (config or TrainConfig()).resolve(max(height, width), channels, pick_device(device).type)
+    check_inputs(n, labelled, labels, classes, train, known)
+    class_shares = checked_shares(class_shares, classes)
+    source, config = resolved(images, config or TrainConfig(), where)
+    together.check(int(config.batch))
     pool = np.setdiff1d(np.flatnonzero(train), labelled) if config.exclude_labelled else np.flatnonzero(train)
     if len(pool) == 0:
         raise InputError(f"exclude_labelled leaves no unlabelled item: all {len(labelled)} train items are labelled")
 
-    where = pick_device(device)
+    evaluated = spread(np.flatnonzero(train if train.all() else ~train), int(config.eval_items))
     run = Training(
         config,
-        shape=(channels, height, width),
+        shape=source.shape,
         classes=classes,
-        statistics=channel_statistics(images, np.flatnonzero(train)),
-        labelled=labelled,
-        pool=pool,
+        statistics=source.statistics(np.flatnonzero(train)),
         n=n,
+        pool=len(pool),
+        evaluated=len(evaluated),
+        alignment=first_alignment(class_shares) if class_shares is not None and config.align else {},
+        label_weights=first_weights(config.label_noise, labels, label_agreement),
         device=where,
     )
     identity = {
-        "label file": label_hash or digest(labelled.tobytes(), labels.tobytes()),
-        "settings": digest(config.model_dump_json().encode()),
-        "items": digest(f"{images.shape} {classes}".encode(), train.tobytes()),
+        "label file": label_hash or digest(labelled.tobytes(), labels.tobytes(), run.label_weights.numpy().tobytes()),
+        "settings": digest(config.model_dump_json(exclude=UNIMPORTANT).encode()),
+        "items": digest(f"{n} {source.shape} {classes} {class_shares}".encode(), train.tobytes()),
     }
     if checkpoint_dir and not resume:
-        checkpoint.clear(checkpoint_dir)
+        if together.first:
+            checkpoint.clear(checkpoint_dir)
     elif checkpoint_dir and (found := checkpoint.load(checkpoint_dir)):
         checkpoint.check_same(found[1]["identity"], identity, checkpoint_dir)
         run.restore(*found)
         progress.advance(run.step)
 
-    pixels = pixel_source(images, where)
+    model = together.wrap(run.model)  # in several processes, what averages gradients over them
     rule = RULES[config.algorithm]
-    flip, mixed = bool(config.flip), use_bf16(config.precision, where)
+    mixed = use_bf16(config.precision, where, config.network)
     steps, b, lambda_u = int(config.steps), int(config.batch), float(config.lambda_u)
-    u = int(config.mu) * b
-    label_of = torch.full((n,), -1)
-    label_of[torch.from_numpy(labelled)] = torch.from_numpy(labels)
+    u = int(config.mu) * b if uses_unlabelled(config.algorithm) else 0
+    place_of = torch.full((n,), -1)  # of an item among the labelled ones
+    place_of[torch.from_numpy(labelled)] = torch.arange(len(labelled))
+    label_at = torch.from_numpy(labels)
     consensus_of = torch.tensor(known)  # a copy: the array may be read-only
+    batches = Steps(
+        source,
+        torch.from_numpy(labelled),
+        torch.from_numpy(pool),
+        b=b,
+        u=u,
+        seed=config.seed,
+        share=(together.rank, together.world),
+    )
 
-    with threads(1 if where.type == "cpu" and config.network == "small-cnn" else torch.get_num_threads()):
-        while run.step < steps:
-            # items (b,), (u,) and their three kinds of views
-            with_label, without = run.labelled.next(b), run.unlabelled.next(u)
-            x = weak(pixels(with_label), run.views, flip=flip)
-            unlabelled = pixels(without)
-            u_weak = weak(unlabelled, run.views, flip=flip)
-            u_strong = strong(unlabelled, run.views, flip=flip, preset=config.augment)
+    count = 1 if where.type == "cpu" and config.network in SMALL_NETWORKS else torch.get_num_threads()
+    with threads(count), tuned(where):
+        for with_label, without, *views in feed(batches, run.step, steps, config.workers):
+            x, u_weak, u_strong = (view.to(where, non_blocking=True) for view in views)
 
-            # one forward pass for all of them
+            # one forward pass for all of this process's views; then the logits of the whole batch
+            seed_layers(config.seed, run.step, where, together.rank)
             with torch.autocast(where.type, torch.bfloat16, enabled=mixed):
-                logits = run.model(torch.cat([x, u_weak, u_strong]))  # (b + 2u, k)
-            of_labelled, of_weak, of_strong = logits.split([b, u, u])
+                logits = model(torch.cat([x, u_weak, u_strong]))  # (b + 2u, k) where there is one process
+            of_labelled, of_weak, of_strong = together.everywhere(logits, [b, u, u])
+            of_weak, run.alignment = align(of_weak, run.alignment)
             targets, run.rule_state = pseudo_targets(rule, of_weak, without, run.rule_state, config)
-            labelled_part = labelled_loss(of_labelled, label_of[with_label].to(where))
+            place = place_of[with_label]
+            labelled_part = labelled_loss(of_labelled, label_at[place].to(where), run.label_weights[place].to(where))
             unlabelled_part = unlabelled_loss(of_strong, targets)
-            loss = labelled_part + lambda_u * unlabelled_part
+            added = extra_loss(config.algorithm, of_strong, targets, run.rule_state, config)
+            loss = labelled_part + lambda_u * unlabelled_part + added
 
             # one optimiser step, and the average follows
             lr = float(config.lr) * cosine(run.step, steps)
-            for group in run.optimiser.param_groups:
-                group["lr"] = lr
+            set_rate(run.optimiser, lr)
             run.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             run.optimiser.step()
@@ -164,69 +177,45 @@ def train_fixmatch(
             expected = consensus_of[without].to(where)  # (u,), -1 where unknown
             comparable = (targets.weights > 0) & (expected >= 0)
             agreeing = comparable & (targets.labels == expected)
-            one, used = torch.ones((), device=where), targets.weights.mean()
-            run.count(one, loss, labelled_part, unlabelled_part, used, agreeing.sum(), comparable.sum())
+            one, used = torch.ones((), device=where), targets.weights.sum() / max(u, 1)
+            run.count([one, loss, labelled_part, unlabelled_part, used, agreeing.sum(), comparable.sum()], targets)
             if run.step % int(config.eval_every) == 0 or run.step == steps:
-                run.end_row(lr)
-            if checkpoint_dir and (run.step % int(config.checkpoint_every) == 0 or run.step == steps):
+                predicted = predict(run.ema.module, source, evaluated, together=together).argmax(1)
+                row = run.end_row(lr, torch.from_numpy(predicted), consensus_of[torch.from_numpy(evaluated)])
+                if config.label_noise == "contradicted":
+                    said = predict(run.ema.module, source, labelled, together=together)
+                    run.doubt(torch.from_numpy(said), label_at, run.step / steps)
+                if metrics and together.first:
+                    files.write_text(metrics, "".join(json.dumps(row) + "\n" for row in run.history))
+                if logger:
+                    logger.row(row)
+            if (
+                checkpoint_dir
+                and together.first
+                and (run.step % int(config.checkpoint_every) == 0 or run.step == steps)
+            ):
                 tensors, facts = run.save()
                 checkpoint.save(checkpoint_dir, tensors, facts | {"identity": identity})
             if run.step % SHOW_EVERY == 0 or run.step == steps:
-                progress.advance(1, loss=f"{loss.item():.3f}", used=f"{used.item():.0%}")
+                progress.advance(1, loss=f"{loss.item():.3f}", used=f"{used.item():.0%}", **run.told())
             else:
                 progress.advance(1)
 
         averaged_model = run.ema.module
-        probabilities = predict(averaged_model, images, where, mixed=mixed)
+        probabilities = predict(averaged_model, source, np.arange(n), together=together)
 
     return TrainResult(
         state_dict={name: t.detach().cpu().clone().contiguous() for name, t in averaged_model.state_dict().items()},
         probabilities=probabilities,
         predictions=probabilities.argmax(1),
         history=run.history,
+        evaluated=evaluated,
+        evaluations=run.evaluations.numpy().astype(np.int64),
         steps=run.step,
         seconds=time.perf_counter() - began,
         config=config,
+        network=describe(config, shape=source.shape, classes=classes),
     )
-
-
-def predict(
-    model: nn.Module, images: np.ndarray, device: torch.device, *, mixed: bool = False, chunk: int = 1024
-) -> np.ndarray:
-    """Class probabilities of all images in their order: uint8 (n, h, w[, c]) to float32 (n, k), in chunks."""
-    model.eval()
-    pixels = pixel_source(images, device)
-    parts = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        for items in chunks(np.arange(len(images)), chunk):
-            parts.append(model(pixels(torch.from_numpy(items))).softmax(1).cpu())
-    probabilities: np.ndarray = torch.cat(parts).numpy()
-    return probabilities
-
-
-def check_inputs(
-    images: np.ndarray, labelled: np.ndarray, labels: np.ndarray, classes: int, train: np.ndarray, known: np.ndarray
-) -> None:
-    """Refuse arrays that do not fit together; shapes as in :func:`train_fixmatch`."""
-    n = len(images)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise InputError(
-            f"images are {images.dtype} of shape {images.shape}; give uint8 of shape (n, h, w) or (n, h, w, c)"
-        )
-    if train.shape != (n,) or known.shape != (n,):
-        raise InputError(
-            f"train has shape {train.shape} and consensus {known.shape}; give one value for each of {n} items"
-        )
-    if labelled.ndim != 1 or labelled.shape != labels.shape or len(labelled) == 0:
-        raise InputError(
-            f"{labelled.shape} labelled items and {labels.shape} labels; give one label an item, at least one"
-        )
-    if labelled.min() < 0 or labelled.max() >= n or len(np.unique(labelled)) < len(labelled):
-        raise InputError(f"labelled items must be different indices from 0 to {n - 1}")
-    if not train[labelled].all():
-        raise InputError(f"labelled item {labelled[~train[labelled]][0]} is a test item; label train items only")
-    if labels.min() < 0 or labels.max() >= classes:
-        raise InputError(f"labels from {labels.min()} to {labels.max()} for {classes} classes; give 0 to {classes - 1}")
 
 
 def digest(*parts: bytes) -> str:

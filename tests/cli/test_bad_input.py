@@ -184,6 +184,11 @@ def test_spaces_and_images_of_different_length(hume: Hume, bare: Path) -> None:
         ("status", ("hume-run", "discover")),
         ("train-fixmatch --recipe fixmach", ("fixmach", "'fixmatch'")),
         ("train-fixmatch --set train.batc=3", ("train.batc", "'train.batch'")),
+        ("assign --images digits.npy", ("hume-run", "discover")),
+        ("assign --images digits.npy --from consensus", ("'consensus'", "--from train")),
+        ("export --to torch", ("hume-run", "discover")),
+        ("export --to onx", ("'onx'", "'onnx'")),
+        ("export --to ../../x", ("../../x", "torch")),
         ("recipes show digts", ("digts", "'digits'")),
         ("recipes cp digts mine.toml", ("digts", "'digits'")),
     ],
@@ -230,6 +235,26 @@ def test_a_run_json_of_somebody_else(hume: Hume, bare: Path) -> None:
 @pytest.mark.parametrize("n", ["0", "-1"])
 def test_no_items_a_class(hume: Hume, done: Path, n: str) -> None:
     refused(hume, done, "select", "--per-class", n, says=(f"--per-class {n}", "1 or more"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("assign --images absent", ("absent",)),
+        ("assign --images hume-run/train", ("hume-run/train", "no image")),
+        ("assign --images truth.npy", ("truth.npy", "uint8")),
+        ("assign --images digits.npy --name other", ("'other'", "fixmatch-per-class-2")),
+        ("assign --images digits.npy --name ../../x", ("../../x",)),
+        ("assign --images digits.npy --device cuba", ("cuba", "cpu")),
+        ("export --to torch --name other", ("'other'", "fixmatch-per-class-2")),
+        ("export --to torch --name ../../x", ("../../x",)),
+        ("train-fixmatch --name drawn --logger tensorbord", ("'tensorbord'", "tensorboard")),
+    ],
+)
+def test_what_comes_after_training_with_wrong_flags(
+    hume: Hume, done: Path, arguments: str, says: tuple[str, ...]
+) -> None:
+    refused(hume, done, *arguments.split(), says=says)
 
 
 def test_a_selection_or_training_that_is_not_there(hume: Hume, done: Path) -> None:
@@ -310,11 +335,11 @@ def test_images_that_are_not_those_of_the_run_any_more(hume: Hume, done: Path) -
     refused(hume, done, *quick, "--resume", says=("data.images", "--overwrite"))
 
 
-def test_a_run_of_spaces_alone_has_nothing_to_train_on(hume: Hume, bare: Path) -> None:
+def test_a_run_of_spaces_alone_has_nothing_for_a_network_of_images(hume: Hume, bare: Path) -> None:
     save(bare, normal(60, 8), normal(60, 8))
     assert hume(*SPACES, "--set", "search.iterations=5").code == 0
     assert hume("select", "--per-class", "1", "--allow-short").code == 0
-    refused(hume, bare, *TRAIN, says=("hume-run", "--images"))
+    refused(hume, bare, *TRAIN, "--set", "train.network=small-cnn", says=("hume-run", "--images"))
 
 
 def test_too_few_reliable_items(hume: Hume, done: Path) -> None:

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import DISCOVER, Hume, artefacts_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,14 +70,3 @@ def test_wrong_input_ends_all_processes_with_its_exit_code(bare: Path) -> None:
     assert err.count("error: --classes 100000") == 1
     assert "exitcode  : 2" in err or "exitcode: 2" in err
     assert not (bare / "hume-run").exists()
-
-
-def test_training_refuses_processes_it_has_no_use_for(hume: Hume, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hume_ssl import distributed
-
-    monkeypatch.setattr(distributed, "world", lambda: 2)
-    monkeypatch.setattr(distributed, "join", lambda: None)
-    monkeypatch.setattr(distributed, "leave", lambda code: None)
-    answer = hume("train-fixmatch")
-    assert answer.code == 2
-    assert "torchrun started 2" in answer.err

@@ -13,13 +13,8 @@ from torchvision import transforms
 
 from hume_ssl.errors import InputError
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
-from hume_ssl.spaces.torchvision_encoder import (
-    build_network,
-    build_preprocess,
-    cut_classifier,
-    output_width,
-    read_state,
-)
+from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, cut_classifier, output_width
+from hume_ssl.spaces.torchvision_weights import read_state
 
 
 def spec_of(path: Path, name: str = "squeezenet1_1", size: int = 64) -> EncoderSpec:

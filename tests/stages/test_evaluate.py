@@ -30,7 +30,7 @@ def test_keys_and_ranges(hume: Hume, done: Path) -> None:
         "best_search": {"acc"},
         "calibration": {"agreement", "neighbour_agreement", "weaker"},
         "selection": {"path", "n", "correct", "accuracy", "per_class"},
-        "train": {"name", "acc", "test_acc"},
+        "train": {"name", "acc", "test_acc", "last_evaluations"},
         "baselines": {"kmeans", "linear_probe"},
         "objective_correlation": {"rho", "p"},
     }

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from hume_ssl.config import load_recipe
 from hume_ssl.run import sha256_file
-from tests.conftest import TRAIN, Hume
+from tests.conftest import TRAIN, Hume, files_of
 
 HERE = Path("hume-run/train/fixmatch-per-class-2")
 
@@ -34,8 +34,17 @@ def test_the_resolved_recipe_trains_the_same_again(hume: Hume, done: Path) -> No
     recipe = load_recipe(str(HERE / "recipe.toml"), "train")
     assert (recipe.train.network, recipe.train.flip, recipe.train.steps) == ("small-cnn", False, 12)
     assert hume("train-fixmatch", "--recipe", str(HERE / "recipe.toml"), "--name", "again").code == 0
-    for name in ("predictions.csv", "metrics.jsonl", "checkpoints/last.safetensors"):
+    for name in ("predictions.csv", "metrics.jsonl", "checkpoints/last.safetensors", "model.safetensors"):
         assert (HERE / name).read_bytes() == (HERE.parent / "again" / name).read_bytes()
+
+
+def test_status_says_what_a_training_is_good_for(hume: Hume, done: Path) -> None:
+    lines = hume("status").out.splitlines()
+    assert lines[-3:-1] == ["also: hume-ssl assign --images DIR", "also: hume-ssl export --to onnx"]
+    record = json.loads(Path("hume-run/run.json").read_text())
+    record["stages"]["train/fixmatch-per-class-2"]["stale"] = "the consensus changed"
+    Path("hume-run/run.json").write_text(json.dumps(record))
+    assert hume("status", "--json").json["also"] == []
 
 
 def test_a_training_that_diverges_is_not_called_finished(hume: Hume, done: Path) -> None:
@@ -44,3 +53,15 @@ def test_a_training_that_diverges_is_not_called_finished(hume: Hume, done: Path)
     stages = hume("status", "--json").json["stages"]
     assert stages["train/wild"]["status"] == "unfinished"
     assert not (HERE.parent / "wild/predictions.csv").exists()
+
+
+def test_a_network_that_cannot_be_built_is_refused_before_anything_is_written(hume: Hume, done: Path) -> None:
+    before = files_of(done)
+    for network, message in (
+        ("torchvision:resnet18@gone.pth", "no weights file gone.pth"),
+        ("torchvision:squeezenet1_1", "cannot take images of 8 pixels"),
+        ("wrn-82-2", "did you mean 'wrn-28-2'"),
+    ):
+        answer = hume(*TRAIN, "--name", "new", "--set", f"train.network={network}")
+        assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1, answer.err
+    assert files_of(done) == before

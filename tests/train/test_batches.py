@@ -1,53 +1,36 @@
-"""Order of the items and their pixels."""
+"""Which items each step takes."""
 
 import numpy as np
 import torch
 
-from hume_ssl.train import batches
-from hume_ssl.train.batches import Shuffled, as_tensor, channel_statistics, pixel_source
+from hume_ssl.train.batches import Shuffled, generator, spread
 
 
 def test_epochs_hold_every_item_once_and_small_sets_are_tiled():
     """5 items in batches of 12: the stream is epochs of 5, so any 5 k draws from the start hold each item k times."""
     items = torch.tensor([3, 1, 4, 15, 9])
     stream = Shuffled(items, 0)
-    drawn = torch.cat([stream.next(12) for _ in range(5)])
+    drawn = torch.cat([stream.at(12 * i, 12) for i in range(5)])
     for epoch in drawn.reshape(-1, 5):
         assert sorted(epoch.tolist()) == [1, 3, 4, 9, 15]
     assert len({tuple(epoch.tolist()) for epoch in drawn.reshape(-1, 5)}) > 6  # shuffled anew
 
 
-def test_stream_goes_on_from_its_state():
-    stream, copy = Shuffled(torch.arange(10), 0), Shuffled(torch.arange(10), 99)
-    stream.next(13)
-    copy.order, copy.position = stream.order, stream.position
-    copy.generator.set_state(stream.generator.get_state())
-    assert torch.equal(stream.next(20), copy.next(20))
+def test_stream_is_a_function_of_seed_and_place():
+    whole = Shuffled(torch.arange(10), 0).at(0, 40)
+    other = Shuffled(torch.arange(10), 0)
+    for start in (33, 7, 0, 19):  # in any order, by another object
+        assert torch.equal(other.at(start, 7), whole[start : start + 7])
+    assert not torch.equal(Shuffled(torch.arange(10), 1).at(0, 40), whole)
+    assert other.at(3, 0).shape == (0,)
 
 
-def test_pixels_of_grey_and_colour(monkeypatch):
-    rng = np.random.default_rng(0)
-    for shape in ((6, 4, 5), (6, 4, 5, 3)):
-        images = rng.integers(0, 256, shape, dtype=np.uint8)
-        for limit in (0, 1 << 20):  # gathered from the array, or resident
-            monkeypatch.setattr(batches, "RESIDENT", limit)
-            got = pixel_source(images, torch.device("cpu"))(torch.tensor([4, 0]))
-            assert got.shape == (2, 3 if len(shape) == 4 else 1, 4, 5)
-            expected = images[[4, 0]] if len(shape) == 3 else images[[4, 0]].transpose(0, 3, 1, 2)
-            assert np.array_equal(got.numpy().reshape(expected.shape), expected)
+def test_generators_differ_by_seed_and_count():
+    draws = {generator(seed, count).initial_seed() for seed in range(20) for count in range(50)}
+    assert len(draws) == 1000
+    assert generator(3, 4).initial_seed() == generator(3, 4).initial_seed()
 
 
-def test_read_only_arrays_give_no_warning(recwarn):
-    images = np.zeros((2, 3, 3), np.uint8)
-    images.flags.writeable = False
-    assert as_tensor(images).shape == (2, 1, 3, 3)
-    assert not recwarn.list
-
-
-def test_statistics_are_numpys():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (50, 4, 5, 3), dtype=np.uint8)
-    items = np.arange(0, 50, 3)
-    mean, std = channel_statistics(images, items, chunk=7)
-    np.testing.assert_allclose(mean, images[items].mean((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(std, images[items].std((0, 1, 2)), rtol=1e-10)
+def test_spread_takes_evenly_spaced_items():
+    assert spread(np.array([7, 8, 9]), 3).tolist() == [7, 8, 9]
+    assert spread(np.arange(10) * 2, 4).tolist() == [0, 4, 10, 14]

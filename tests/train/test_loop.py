@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchvision.models import squeezenet1_1
 
 from hume_ssl.errors import InputError
-from hume_ssl.train import loop, predict, train_fixmatch
+from hume_ssl.train import checkpoint, loop, predict, train_fixmatch
 from hume_ssl.train.models import Classifier, build_network
+from hume_ssl.train.sources import PixelSource
+from hume_ssl.train.state import balance
 from hume_ssl.train_config import TrainConfig
 
 SHORT = TrainConfig(
@@ -48,6 +51,10 @@ def problem(n=40, shape=(8, 8), seed=0):
     return images, np.arange(6), truth[:6], truth
 
 
+def as_source(images):
+    return PixelSource(images, torch.device("cpu"), flip=False, preset="fixmatch-paper")
+
+
 def train(config=SHORT, data=None, **keys):
     images, labelled, labels, _ = data or problem()
     return train_fixmatch(images, labelled, labels, classes=3, config=config, device="cpu", **keys)
@@ -83,6 +90,25 @@ def test_killed_twice_and_wide_resnet_too(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train(config, data, checkpoint_dir=tmp_path, resume=True, progress=StopAt(stop))
     assert_same(whole, train(config, data, checkpoint_dir=tmp_path, resume=True))
+
+
+def test_resume_in_bfloat16_and_with_dropout_and_adam(tmp_path):
+    """What a network draws itself (dropout here) follows from the step, and Adam's moments are in the checkpoint."""
+    text = f"torchvision:squeezenet1_1@{tmp_path / 'w.pth'}"
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "w.pth")
+    changes = {"network": text, "steps": 3, "checkpoint_every": 1, "batch": 2, "precision": "bf16", "lr": 1e-3}
+    config = SHORT.model_copy(update=changes)
+    data = problem(12, (24, 24))
+    whole = train(config, data)
+    assert whole.config.optimiser == "adamw" and whole.state_dict["mean"].shape == (1, 3, 1, 1)
+    before = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        train(config, data, checkpoint_dir=tmp_path / "cut", progress=StopAt(2))
+    torch.rand(7)
+    assert_same(whole, train(config, data, checkpoint_dir=tmp_path / "cut", resume=True))
+    torch.set_rng_state(before)
+    train(config, data)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_finished_run_resumes_without_a_step(tmp_path):
@@ -144,7 +170,8 @@ def test_history_has_what_is_promised_and_is_json():
     rows = train(consensus=truth).history
     for row in rows:
         assert list(row) == [
-            "step", "loss", "labelled_loss", "unlabelled_loss", "mask_rate", "pseudo_agreement", "lr",
+            "step", "loss", "labelled_loss", "unlabelled_loss", "mask_rate", "pseudo_agreement", "pseudo_balance",
+            "consensus_agreement", "lr",
         ]  # fmt: skip
         assert row["loss"] == pytest.approx(row["labelled_loss"] + row["unlabelled_loss"], rel=1e-6)
         assert 0 <= row["mask_rate"] <= 1
@@ -199,10 +226,54 @@ def test_predictions_follow_the_order_of_the_images():
     model = Classifier(network, torch.tensor([100.0]), torch.tensor([50.0]))
     images = problem()[0]
     order = np.random.default_rng(0).permutation(40)
-    straight, mixed = (predict(model, x, torch.device("cpu"), chunk=7) for x in (images, images[order]))
+    straight, mixed = (predict(model, as_source(x), np.arange(40), chunk=7) for x in (images, images[order]))
     np.testing.assert_allclose(straight[order], mixed, atol=1e-6)
     np.testing.assert_allclose(straight.sum(1), 1, atol=1e-5)
     assert not model.training
+
+
+def test_evaluations_are_of_the_test_items_and_the_last_is_the_result():
+    truth, mask = problem()[3], np.arange(40) < 30
+    result = train(train=mask, consensus=truth)
+    assert result.evaluated.tolist() == list(range(30, 40))
+    assert result.evaluations.shape == (3, 10)  # at steps 4, 8 and 12
+    assert np.array_equal(result.evaluations[-1], result.predictions[30:])
+    right = (result.evaluations == truth[30:]).mean(1)
+    assert [row["consensus_agreement"] for row in result.history] == pytest.approx(right.tolist())
+
+
+def test_evaluations_without_test_items_and_with_a_limit():
+    result = train(SHORT.model_copy(update={"eval_items": 8, "eval_every": 1, "steps": 25}))
+    assert result.evaluated.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert result.evaluations.shape == (20, 8) and len(result.history) == 25  # the last twenty are kept
+    assert np.array_equal(result.evaluations[-1], result.predictions[result.evaluated])
+
+
+def test_balance_of_the_classes_learned_from():
+    assert balance([3, 3, 3]) == pytest.approx(1)
+    assert balance([5, 0, 0]) == 0
+    assert balance([0, 0, 0]) is None
+    assert balance([1, 1, 0, 0]) == pytest.approx(0.5)
+    row = train(SHORT.model_copy(update={"threshold": 1.0}), consensus=problem()[3]).history[-1]
+    assert row["mask_rate"] == 0 and row["pseudo_balance"] is None and row["pseudo_agreement"] is None
+
+
+def test_metrics_file_grows_and_survives_an_interruption(tmp_path):
+    whole = train(metrics=tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == whole.history
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint_dir=tmp_path, metrics=tmp_path / "cut.jsonl", progress=StopAt(9))
+    assert (tmp_path / "cut.jsonl").read_text().splitlines() == lines[:2]
+    train(checkpoint_dir=tmp_path, metrics=tmp_path / "cut.jsonl", resume=True)
+    assert (tmp_path / "cut.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_workers_change_nothing_not_even_in_a_resumed_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint_dir=tmp_path, progress=StopAt(7))
+    with_workers = SHORT.model_copy(update={"workers": 1})
+    assert_same(train(), train(with_workers, checkpoint_dir=tmp_path, resume=True))
 
 
 def test_state_dict_alone_labels_new_images():
@@ -213,7 +284,7 @@ def test_state_dict_alone_labels_new_images():
         build_network("small-cnn", channels=1, classes=3, side=8, steps=12, seed=9), torch.zeros(1), torch.ones(1)
     )
     model.load_state_dict(result.state_dict)
-    again = predict(model, images, torch.device("cpu"))
+    again = predict(model, as_source(images), np.arange(40))
     np.testing.assert_allclose(again, result.probabilities, atol=1e-5)
     assert result.state_dict["mean"].item() == pytest.approx(images.mean(), rel=1e-6)
     assert all(t.is_contiguous() and t.device.type == "cpu" for t in result.state_dict.values())
@@ -270,3 +341,53 @@ def test_digits_from_end_to_end():
 def test_a_training_that_diverges_says_so_instead_of_finishing():
     with pytest.raises(InputError, match=r"not a number by step .*train\.lr than 9"):
         train(SHORT.model_copy(update={"lr": 1e30}))
+
+
+def test_labels_by_agreement():
+    """Equal agreements weigh 1 each and change nothing; a label of weight 0 is not learned from."""
+    config = SHORT.model_copy(update={"label_noise": "agreement"})
+    same = train(config, label_agreement=(np.full(6, 0.7), np.full(6, 0.9)))
+    assert same.probabilities.tobytes() == train().probabilities.tobytes()
+    images, labelled, labels, truth = problem()
+    doubtful = (np.array([1.0, 1, 1, 0, 0, 0]), np.ones(6))
+    wrong = np.concatenate([labels[:3], (labels[3:] + 1) % 3])
+    weighed = train(config, (images, labelled, labels, truth), label_agreement=doubtful)
+    unmoved = train(config, (images, labelled, wrong, truth), label_agreement=doubtful)
+    assert weighed.probabilities.tobytes() == unmoved.probabilities.tobytes()
+    assert weighed.probabilities.tobytes() != same.probabilities.tobytes()
+    with pytest.raises(InputError, match="give label_agreement"):
+        train(config)
+
+
+def test_a_contradicted_label_is_dropped_and_the_run_resumes(tmp_path):
+    """One of fifteen labels is wrong; the dropped label is that one, and killing the run changes nothing."""
+    images, _, _, truth = problem(60)
+    labelled, labels = np.arange(15), truth[:15].copy()
+    labels[0] = 1  # of an item of class 0
+    config = SHORT.model_copy(
+        update={"label_noise": "contradicted", "steps": 60, "eval_every": 2, "batch": 8, "checkpoint_every": 10}
+    )
+    data = (images, labelled, labels, truth)
+    whole = train(config, data, checkpoint_dir=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, data, checkpoint_dir=tmp_path / "cut", progress=StopAt(35))
+    assert_same(whole, train(config, data, checkpoint_dir=tmp_path / "cut", resume=True))
+    tensors, _ = checkpoint.load(tmp_path / "whole")
+    assert tensors["label_weights"].tolist() == [0.0] + [1.0] * 14
+
+
+def test_known_class_sizes_move_the_pseudo_labels(tmp_path):
+    """Aligned to nearly all of class 2, pseudo-labels are mostly of it, and a killed run remembers the bias; without
+    `align`, or without sizes, nothing changes; sizes that are none are refused."""
+    config = SHORT.model_copy(update={"threshold": 0.0, "steps": 40})
+    shares = [0.05, 0.05, 0.9]
+    whole = train(config, class_shares=shares)
+    assert whole.history[-1]["pseudo_balance"] < 0.8 < train(config).history[-1]["pseudo_balance"]
+    with pytest.raises(KeyboardInterrupt):
+        train(config, class_shares=shares, checkpoint_dir=tmp_path, progress=StopAt(17))
+    assert_same(whole, train(config, class_shares=shares, checkpoint_dir=tmp_path, resume=True))
+    off = config.model_copy(update={"align": False})
+    assert train(off, class_shares=shares).probabilities.tobytes() == train(off).probabilities.tobytes()
+    for wrong in ([1, 2], [1, 0, 1], [1, float("nan"), 1]):
+        with pytest.raises(InputError, match="give 3 numbers above 0"):
+            train(config, class_shares=wrong)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hume_ssl.train.models import Classifier, Residual, build_network
+from hume_ssl.train.models import Classifier, build_network
+from hume_ssl.train.wide_resnet import Residual
 
 
 def build(name, **changes):
@@ -22,6 +23,16 @@ def test_wide_resnet_has_the_published_size():
     assert {(m.momentum, m.eps) for m in norms} == {(0.001, 1e-3)}
     blocks = [m for m in network.modules() if isinstance(m, Residual)]
     assert [b.activated for b in blocks] == [True] + 11 * [False]
+
+
+def test_the_wider_network_has_the_published_size():
+    """28-8, 100 classes, by hand: stem 432; first group 128 wide: 168,224 + 3 * 295,424; second 256: 918,272 +
+    3 * 1,180,672; third 512: 3,671,552 + 3 * 4,720,640; last batch norm 1,024 and layer 51,300 (paper: 23.4 M)."""
+    network = build("wrn-28-8", classes=100)
+    blocks = [m for m in network if isinstance(m, Residual)]
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    assert sizes == [168_224, *3 * [295_424], 918_272, *3 * [1_180_672], 3_671_552, *3 * [4_720_640]]
+    assert sum(p.numel() for p in network.parameters()) == 432 + sum(sizes) + 1024 + 51_300 == 23_401_012
 
 
 @pytest.mark.parametrize(
@@ -75,6 +86,12 @@ def test_normalisation_is_part_of_the_state():
     model = Classifier(nn.Flatten(), torch.tensor([100.0]), torch.tensor([50.0]))
     assert model(torch.tensor([[[[100, 150]]]], dtype=torch.uint8)).tolist() == [[0.0, 1.0]]
     assert {"mean", "std"} <= set(model.state_dict())
+
+
+def test_one_channel_becomes_three():
+    """Statistics of three channels: the single one is repeated, and each copy normalised as its own."""
+    model = Classifier(nn.Flatten(), torch.tensor([100.0, 0.0, 50.0]), torch.tensor([50.0, 100.0, 100.0]))
+    assert model(torch.tensor([[[[100]]]], dtype=torch.uint8)).tolist() == [[0.0, 1.0, 0.5]]
 
 
 def test_constant_channel_gives_no_nan():

@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from hume_ssl.train.models import build_network
-from hume_ssl.train.optimise import averaged, cosine, ema_decay, make_optimiser, momentum_buffers
+from hume_ssl.train.optimise import (
+    averaged,
+    cosine,
+    ema_decay,
+    layer_of,
+    make_optimiser,
+    optimiser_tensors,
+    restore_optimiser,
+    set_rate,
+)
 
 
 def test_cosine_closed_form():
@@ -71,14 +80,76 @@ def test_average_with_constant_decay():
     assert ema.module.weight.item() == pytest.approx(expected)
 
 
-def test_momentum_buffers_are_the_optimisers_own():
-    """Restoring writes into these, so they must be what the next step reads: with lr 1 and gradient 0, Nesterov moves
-    a weight of momentum m by 0.9 * 0.9 m."""
+def test_layers_end_at_the_first_number():
+    names = {
+        "network.conv1.weight": "network.conv1",
+        "network.layer1.0.conv1.weight": "network.layer1",
+        "features.3.squeeze.bias": "features.3",
+        "encoder.layers.encoder_layer_0.mlp.0.weight": "encoder.layers.encoder_layer_0",
+        "network.fc.weight": "network.fc",
+        "class_token": "",
+    }
+    assert {name: layer_of(name) for name in names} == names
+
+
+def test_layer_decay_scales_the_learning_rate_from_the_last_layer_back():
+    """Three layers at 0.5: rates 1/4, 1/2 and 1 of the one given; biases have groups of their own without decay."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), nn.Linear(2, 2))
+    optimiser = make_optimiser(model, 1.0, 0.1, "adamw", 0.5)
+    set_rate(optimiser, 0.8)
+    found = [(group["lr"], group["weight_decay"], len(group["params"])) for group in optimiser.param_groups]
+    assert found == [(0.2, 0.1, 1), (0.2, 0.0, 1), (0.4, 0.1, 1), (0.8, 0.1, 1), (0.8, 0.0, 1)]
+    assert isinstance(optimiser, torch.optim.AdamW)
+
+
+def test_restored_momentum_is_what_the_next_step_reads():
+    """With lr 1 and gradient 0, Nesterov moves a weight of momentum m by 0.9 * 0.9 m."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     optimiser = make_optimiser(model, 1.0, 0.0)
-    (buffer,) = momentum_buffers(optimiser)
-    buffer.fill_(1.0)
+    assert optimiser_tensors(optimiser) == {}
+    restore_optimiser(optimiser, {"0/momentum_buffer": torch.ones(1, 1)})
     model.weight.grad = torch.zeros_like(model.weight)
     optimiser.step()
     assert model.weight.item() == pytest.approx(-0.81)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_stopped_and_restored_is_uninterrupted(kind, stop):
+    """Bit for bit, stopped before the first step too; kernels in channels-last as in training."""
+
+    def start():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
+        model.to(memory_format=torch.channels_last)
+        return model, make_optimiser(model, 0.1, 0.01, kind, 0.7)
+
+    def step(model, optimiser, number):
+        set_rate(optimiser, 0.1 * cosine(number, 5))
+        x = torch.randn(4, 2, 4, 4, generator=torch.Generator().manual_seed(number))
+        optimiser.zero_grad()
+        model(x).square().sum().backward()
+        optimiser.step()
+
+    model, optimiser = start()
+    for number in range(5):
+        if number == stop:
+            weights = {name: t.clone() for name, t in model.state_dict().items()}
+            kept = {name: t.clone().contiguous() for name, t in optimiser_tensors(optimiser).items()}
+        step(model, optimiser, number)
+    again, other = start()
+    again.load_state_dict(weights)
+    restore_optimiser(other, kept)
+    for number in range(stop, 5):
+        step(again, other, number)
+    for (name, a), b in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert not kept or all(other.state[p][n].stride() == p.stride() for p, n in parameters_of(other, kept))
+
+
+def parameters_of(optimiser, tensors):
+    """(parameter, name) of every tensor of a parameter's shape."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    found = [(parameters[int(key.split("/")[0])], key.split("/")[1]) for key in tensors]
+    return [(p, name) for p, name in found if optimiser.state[p][name].shape == p.shape]

@@ -6,6 +6,8 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from hume_ssl.config import load_recipe, override
+from hume_ssl.errors import InputError
 from hume_ssl.train_config import TrainConfig
 
 
@@ -13,8 +15,8 @@ from hume_ssl.train_config import TrainConfig
 def test_network_by_size(side, network):
     config = TrainConfig().resolve(side, 3)
     assert config.network == network
-    decided = (config.steps, config.batch, config.mu, config.lr, config.lambda_u)
-    assert decided == ((3000, 32, 7, 0.1, 2.0) if network == "small-cnn" else (65536, 64, 7, 0.03, 1.0))
+    decided = (config.steps, config.batch, config.mu, config.lr, config.lambda_u, config.threshold)
+    assert decided == ((1500, 32, 7, 0.1, 2.0, 0.7) if network == "small-cnn" else (65536, 64, 7, 0.03, 1.0, 0.95))
     assert "auto" not in config.model_dump(exclude={"precision"}).values()
 
 
@@ -51,3 +53,41 @@ def test_no_torch_at_import():
 def test_a_cpu_gets_a_schedule_for_wrn_that_ends_the_same_day():
     on_cpu = TrainConfig(lr=0.5).resolve(32, 3, "cpu")
     assert (on_cpu.steps, on_cpu.batch, on_cpu.mu, on_cpu.lr) == (200, 64, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "name", ["auto", "small-cnn", "wrn-28-8", "torchvision:resnet18", "torchvision:resnet18@w.pth"]
+)
+def test_known_networks(name):
+    assert TrainConfig(network=name).network == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrn-28-4", "did you mean 'wrn-28-"),
+        ("small_cnn", "did you mean 'small-cnn'"),
+        ("torchvision:resnet81", "did you mean 'resnet18'"),
+        ("torchvision:", "torchvision:NAME"),
+        ("torchvision:resnet18@", "without a weights file"),
+        ("torchvision:resnet18?size=3", r"give train\.size"),
+        ("vgg", "small-cnn, wrn-28-2, wrn-28-8, torchvision:NAME"),
+    ],
+)
+def test_unknown_networks_name_the_nearest(name, message):
+    with pytest.raises(InputError, match=message):
+        override(load_recipe("fixmatch", "train"), {"train.network": name})
+
+
+def test_each_kind_of_network_has_its_own_settings():
+    """Published: weight decay 1e-3 for 28-8 (CIFAR-100); AdamW at 5e-4, layer decay, batch 8, mu 1 for fine-tuning."""
+
+    def settings(network, device="cuda"):
+        c = TrainConfig(network=network).resolve(32, 3, device)
+        return (c.optimiser, c.lr, c.weight_decay, c.layer_decay, c.ema, c.steps, c.batch, c.mu)
+
+    assert settings("wrn-28-2") == ("sgd", 0.03, 5e-4, 1.0, 0.999, 65536, 64, 7)
+    assert settings("wrn-28-8") == ("sgd", 0.03, 1e-3, 1.0, 0.999, 65536, 64, 7)
+    assert settings("torchvision:resnet18") == settings("wrn-28-2")
+    assert settings("torchvision:resnet18@w.pth") == ("adamw", 5e-4, 5e-4, 0.5, 0.0, 204_800, 8, 1)
+    assert settings("torchvision:resnet18@w.pth", "cpu")[5] == 500
