@@ -123,6 +123,9 @@ def train_fixmatch(
     name: Name = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    exclude_labelled: Annotated[
+        bool, typer.Option("--exclude-labelled", help="Take the labelled items out of the unlabelled pool.")
+    ] = False,
     device: Device = None,
     logger: Annotated[str | None, typer.Option(help="tensorboard: curves of the training as event files.")] = None,
     sets: Sets = None,
@@ -136,7 +139,8 @@ def train_fixmatch(
     from hume_ssl.config import TrainRecipe, load_recipe, override, to_toml
 
     chosen: TrainRecipe = load_recipe(recipe, "train")
-    chosen = override(chosen, {"train.steps": steps, "train.seed": seed})
+    flags = {"train.steps": steps, "train.seed": seed, "train.exclude_labelled": exclude_labelled or None}
+    chosen = override(chosen, flags)
     chosen = override(chosen, parse_sets(sets, "train"))
     from hume_ssl.stages.train import train_fixmatch as stage
 

@@ -38,6 +38,16 @@ def test_the_resolved_recipe_trains_the_same_again(hume: Hume, done: Path) -> No
         assert (HERE / name).read_bytes() == (HERE.parent / "again" / name).read_bytes()
 
 
+def test_the_unlabelled_pool_with_and_without_labelled_items(hume: Hume, done: Path) -> None:
+    """320 train items, 20 of them labelled: the line says how many are drawn from, and the stored recipe knows."""
+    with_them = hume(*TRAIN, "--name", "with")
+    without = hume(*TRAIN, "--name", "without", "--exclude-labelled")
+    assert "20 labelled items; unlabelled pool: 320 train items, which include the labelled ones" in with_them.out
+    assert "20 labelled items; unlabelled pool: 300 train items, without the labelled ones" in without.out
+    stored = [load_recipe(str(HERE.parent / name / "recipe.toml"), "train") for name in ("with", "without")]
+    assert [recipe.train.exclude_labelled for recipe in stored] == [False, True]
+
+
 def test_status_says_what_a_training_is_good_for(hume: Hume, done: Path) -> None:
     lines = hume("status").out.splitlines()
     assert lines[-3:-1] == ["also: hume-ssl assign --images DIR", "also: hume-ssl export --to onnx"]
