@@ -82,7 +82,7 @@ def discover(
     if len(lengths) > 1:
         raise InputError(f"the spaces have {' and '.join(map(str, sorted(lengths)))} rows: they must hold equal items")
     mask = _mask(train, len(first))
-    from hume_ssl.spaces.embed import pick_device
+    from hume_ssl.devices import pick_device
 
     spaces = prepare_spaces(first, others, mask, recipe.search, str(pick_device(device)))
     found = run_searches(spaces, classes, recipe.search, progress=progress)
@@ -213,12 +213,14 @@ def assign(
 def _assign_by_network(
     trained: TrainResult, images: Any, device: str
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    from hume_ssl.devices import pick_device
     from hume_ssl.items import load_items
-    from hume_ssl.spaces.embed import pick_device
     from hume_ssl.train.trained import from_state, label
 
     return label(
-        from_state(trained.state_dict, trained.network, "the training"), load_items(images), pick_device(device)
+        from_state(trained.state_dict, trained.network, "the training"),
+        load_items(images),
+        pick_device(device, mps=False),
     )
 
 

@@ -6,45 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hume_ssl.errors import InputError
+from hume_ssl.train_presets import LARGEST, ON_CPU, PRETRAINED, auto_values, settings_of
 
-# What "auto" is for a network. Those of the wide networks are published (of wrn-28-8: for CIFAR-100), less the number
-# of steps (2**20), and torchvision's networks from scratch are trained like them; with weights from a file, they are
-# fine-tuned ("torchvision@") with the published settings for that (USB, arXiv:2208.07204). The small network is for two
-# CPU cores: with a higher rate, more weight on the unlabelled loss and a lower threshold it gets further in few steps.
-SGD: dict[str, float | str] = {
-    "optimiser": "sgd", "layer_decay": 1.0, "weight_decay": 5e-4, "ema": 0.999, "threshold": 0.95,
-}  # fmt: skip
-WIDE = SGD | {"steps": 65536, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0}
-AUTO: dict[str, dict[str, float | str]] = {
-    "small-cnn": SGD | {"steps": 1500, "batch": 32, "mu": 7, "lr": 0.1, "lambda_u": 2.0, "threshold": 0.7},
-    # Frozen features tell classes apart less surely than trained ones: at 0.95 too few of them would count.
-    "head": SGD | {"steps": 1000, "batch": 64, "mu": 7, "lr": 0.03, "lambda_u": 1.0, "threshold": 0.8},
-    "wrn-28-2": WIDE,
-    "wrn-28-8": WIDE | {"weight_decay": 1e-3},
-    "torchvision": WIDE,
-    "torchvision@": {
-        "optimiser": "adamw", "lr": 5e-4, "layer_decay": 0.5, "weight_decay": 5e-4, "ema": 0.0, "threshold": 0.95,
-        "steps": 204_800, "batch": 8, "mu": 1, "lambda_u": 1.0,
-    },
-}  # fmt: skip
-# Networks for GPUs: with these they end in minutes.
-ON_CPU: dict[str, dict[str, float]] = {
-    "wrn-28-2": {"steps": 200, "mu": 3},
-    "wrn-28-8": {"steps": 50, "mu": 3},
-    "torchvision": {"steps": 200, "mu": 3},
-    "torchvision@": {"steps": 500},
-}
 NETWORKS = ("auto", "head", "small-cnn", "wrn-28-2", "wrn-28-8")
 SMALL = 16  # pixels: images up to this side get the small network
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
-# The published schedule, whatever the device: 2**20 steps (arXiv:2001.07685, table 4).
-PAPER: dict[str, dict[str, float]] = {
-    "wrn-28-2": {"steps": 1 << 20, "mu": 7},
-    "wrn-28-8": {"steps": 1 << 20, "mu": 7},
-    "torchvision": {"steps": 1 << 20, "mu": 7},
-    "torchvision@": {"steps": 204_800},
-}
 CHECKPOINTS = 20  # in a run whose settings do not say otherwise
 ROWS = 100  # rows of history, each with an evaluation
 LEAST = 10  # steps between two rows
@@ -70,16 +37,13 @@ def known_network(name: str) -> str:
         raise InputError(f"one of {', '.join(NETWORKS)}, torchvision:NAME, torchvision:NAME@FILE{offer}")
     from hume_ssl.spaces.spec import parse_spec
 
-    if parse_spec(name).options:
-        raise InputError("a network without ?size=; give train.size")
+    try:
+        options = parse_spec(name).options
+    except InputError as error:
+        raise ValueError(f"a network; {error}") from None
+    if options:
+        raise ValueError("a network without ?size=; give train.size")
     return name
-
-
-def settings_of(network: str) -> str:
-    """The key of a network in AUTO and ON_CPU; with an @ where its weights come from a file."""
-    if network.startswith("torchvision:"):
-        return "torchvision@" if "@" in network else "torchvision"
-    return network
 
 
 class TrainConfig(BaseModel):
@@ -125,7 +89,9 @@ class TrainConfig(BaseModel):
     ema: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
         "auto", description="decay of the averaged weights, 0: no average; starts as (1 + t) / (10 + t)"
     )
-    size: int = Field(32, ge=8, description="pixels: larger images are brought down to this longer side")
+    size: Annotated[int, Field(ge=8)] | Literal["auto"] = Field(
+        "auto", description="pixels of the longer side; auto: at most 32, with weights from a file 224"
+    )
     augment: Literal["fixmatch-paper", "fixmatch-kekmodel", "usb", "torchvision"] = "fixmatch-paper"
     flip: bool | Literal["auto"] = Field("auto", description="mirror images; auto: colour images yes, grey ones no")
     encoder: str = Field(
@@ -148,25 +114,33 @@ class TrainConfig(BaseModel):
         "auto", description="steps between checkpoints; auto: a twentieth"
     )
 
-    def resolve(self, side: int, channels: int, device: str = "cuda") -> "TrainConfig":
+    def resolve(self, side: int, channels: int, device: str = "cuda", *, sizes_known: bool = True) -> "TrainConfig":
         """A copy without `"auto"`, except for `precision`, which belongs to the device and not to the run.
 
         Args:
-            side: the longer side of the images, in pixels.
+            side: the longer side of the images as they are, in pixels.
             channels: 1 for grey, 3 for colour.
             device: "cpu" makes `"auto"` a schedule that ends the same day.
+            sizes_known: whether somebody knows the sizes of the classes, which `align` needs.
+
+        Raises:
+            InputError: `align` is asked for, and they are not known.
         """
-        network = self.network if self.network != "auto" else ("small-cnn" if side <= SMALL else "wrn-28-2")
-        kind = settings_of(network)
-        auto = AUTO[kind] | (ON_CPU.get(kind, {}) if device == "cpu" else {})
-        auto |= PAPER.get(kind, {}) if self.preset == "paper" else {}
-        chosen: dict[str, object] = {"network": network}
+        if self.align is True and not sizes_known:
+            raise InputError(
+                "train.align = true needs the sizes of the classes: give discover --prior FILE, or leave it at auto"
+            )
+        largest = PRETRAINED if settings_of(self.network) == "torchvision@" else LARGEST
+        size = min(side, largest) if self.size == "auto" else self.size
+        network = self.network if self.network != "auto" else ("small-cnn" if size <= SMALL else "wrn-28-2")
+        auto = auto_values(network, device, self.preset)
+        chosen: dict[str, object] = {"network": network, "size": size}
         chosen |= {key: value for key, value in auto.items() if getattr(self, key) == "auto"}
         steps = int(auto["steps"] if self.steps == "auto" else self.steps)
         every = {"eval_every": max(LEAST, steps // ROWS), "checkpoint_every": max(1, steps // CHECKPOINTS)}
-        every["eval_items"] = EVALUATED_SLOWLY if device == "cpu" and kind in ON_CPU else EVALUATED
+        every["eval_items"] = EVALUATED_SLOWLY if device == "cpu" and settings_of(network) in ON_CPU else EVALUATED
         chosen |= {key: value for key, value in every.items() if getattr(self, key) == "auto"}
         aligning = self.preset != "paper" and self.algorithm not in ("softmatch", "supervised")  # softmatch has its own
-        chosen["align"] = self.align if self.align != "auto" else aligning
+        chosen["align"] = self.align if self.align != "auto" else aligning and sizes_known
         chosen["flip"] = self.flip if self.flip != "auto" else channels >= 3
         return self.model_copy(update=chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
 from hume_ssl.images import available_cores, open_image
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress
 from hume_ssl.spaces.spec import EncoderSpec, check_spec
+from hume_ssl.workers import begin_worker
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
-
-    from hume_ssl.spaces.torchvision_encoder import Preprocess
+    from PIL import Image
 
 Allocate = Callable[[tuple[int, int]], NDArray[Any]]
 
@@ -89,26 +88,6 @@ def describe(items: Items, spec: EncoderSpec) -> dict[str, object]:
     return {**facts, "preprocessing": dict(vars(build_preprocess(spec)))}
 
 
-def pick_device(device: str) -> torch.device:
-    """The torch device of that name; auto: CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        InputError: no such device here.
-    """
-    import torch
-
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        picked = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"unknown device {device!r}; give auto, cpu or cuda") from None
-    if (picked.type == "cuda" and not torch.cuda.is_available()) or (picked.type == "mps" and not mps):
-        raise InputError(f"the device {device!r} is not available here; give auto or cpu")
-    return picked
-
-
 def _embed_by_network(
     items: Items,
     spec: EncoderSpec,
@@ -142,11 +121,15 @@ def _embed_by_network(
 
 
 def image_batches(
-    items: Items, preprocess: Preprocess, batch: int, workers: int | None = None, start: int = 0
-) -> Iterator[Tensor]:
-    """(batch, 3, h, w) uint8 batches in item order, from item `start` on; the last may be smaller.
+    items: Items, preprocess: Callable[[Image.Image], Any], batch: int, workers: int | None = None, start: int = 0
+) -> Iterator[Any]:
+    """What `preprocess` makes of the images, stacked, in item order, from item `start` on; the last may be smaller.
 
-    Raises InputError, naming the file, for an image that cannot be read. Arguments as in `embed`.
+    Args:
+        preprocess: image -> uint8 (3, h, w), or a tuple of such; a worker process must be able to take it.
+
+    Yields (batch, 3, h, w) uint8, or a tuple of such. Other arguments as in `embed`. Raises InputError, naming the
+    file, for an image that cannot be read.
     """
     import torch
     from torch.utils.data import DataLoader
@@ -159,12 +142,12 @@ def image_batches(
         batch_size=batch,
         num_workers=_worker_count(items) if workers is None else workers,
         collate_fn=_collate,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=begin_worker,
     )
     for pixels in loader:
         if isinstance(pixels, str):
             raise InputError(pixels)
-        yield torch.from_numpy(pixels)
+        yield tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
 
 
 @dataclass(frozen=True)
@@ -172,12 +155,12 @@ class FileImages:
     """Decoded image files, or the message of the error. Holds paths and settings only, so a process can be sent it."""
 
     paths: list[Path]
-    preprocess: Preprocess
+    preprocess: Callable[[Image.Image], Any]
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> Tensor | str:
+    def __getitem__(self, i: int) -> Any:
         try:
             return self.preprocess(open_image(self.paths[i]))
         except InputError as error:
@@ -190,27 +173,24 @@ class ArrayImages:
     """Images of an array from item `start` on, each resized as a file would be."""
 
     items: Items
-    preprocess: Preprocess
+    preprocess: Callable[[Image.Image], Any]
     start: int = 0
 
     def __len__(self) -> int:
         return len(self.items) - self.start
 
-    def __getitem__(self, i: int) -> Tensor:
+    def __getitem__(self, i: int) -> Any:
         return self.preprocess(self.items.image(self.start + i))
 
 
-def _collate(images: list[Tensor | str]) -> NDArray[np.uint8] | str:
+def _collate(images: list[Any]) -> Any:
     for image in images:
         if isinstance(image, str):
             return image
+    if isinstance(images[0], tuple):
+        return tuple(_collate(list(kind)) for kind in zip(*images, strict=True))
     # numpy, since a tensor would travel through shared memory, of which a container has 64 MB by default.
     return np.stack([np.asarray(image) for image in images])
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches the workers too; they end with the process they belong to, without a traceback each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _worker_count(items: Items) -> int:

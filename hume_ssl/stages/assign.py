@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hume_ssl.devices import pick_device
 from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
 from hume_ssl.items import load_items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
-from hume_ssl.spaces.embed import pick_device
 from hume_ssl.stages.table import read_names, run_flag
 from hume_ssl.stages.trainings import finished_training
 
@@ -53,7 +53,7 @@ def assign(
         raise InputError(f"--from {source!r} is nothing that labels new images: give --from {' or '.join(SOURCES)}")
     began = time.monotonic()
     name = finished_training(run, name, run.trained)
-    items, where = load_items(images), pick_device(device)
+    items, where = load_items(images), pick_device(device, mps=False)
     network = trained.load(run.trained(name))
     names = read_names(run, int(network.facts["classes"]))
     path = run.assign_csv(assignment_name(images))

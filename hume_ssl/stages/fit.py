@@ -83,7 +83,7 @@ def known_shares(recipe: DiscoverRecipe, found: Found) -> list[float] | None:
 
 
 def train_size(config: TrainConfig, items: Items) -> tuple[int, int]:
-    """(height, width) to train at: the most common size, its longer side brought down to `train.size`."""
+    """(height, width) to train at: the most common size, its longer side brought to `train.size` (resolved)."""
     height, width = items.common_size
-    share = min(1.0, config.size / max(height, width))
+    share = int(config.size) / max(height, width)
     return max(1, round(height * share)), max(1, round(width * share))

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.config import DiscoverRecipe, TrainConfig, TrainRecipe, override
+from hume_ssl.files import locked
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder
-from hume_ssl.spaces.spec import parse_spec
+from hume_ssl.spaces.spec import check_spec, parse_spec
 from hume_ssl.stages.inputs import full_weights
 from hume_ssl.stages.table import stored_recipe, stored_spaces
 
@@ -30,16 +31,16 @@ JUDGE = "judge"  # the value of train.encoder that means the run's own judge spa
 def with_head(recipe: TrainRecipe, run: RunFolder, items: Items, device: str) -> TrainRecipe:
     """The recipe with a head where that is best, and the encoder of a head decided.
 
-    "auto" is a head where there are no images, and where there is no GPU, images are longer than 64 pixels and the run
-    has a network among its encoders. The encoder is the run's: its first judge that is a network, else its labeller if
-    that is one, else the judge space as it is. Weights have absolute paths afterwards.
+    "auto" is a head where there are no images, and where there is no GPU and images are longer than 64 pixels. The
+    encoder is the run's: its first judge that is a network, else its labeller if that is one, else the judge space as
+    it is. Weights have absolute paths afterwards.
 
     Raises InputError for an encoder that cannot be used.
     """
     found = run_encoder(stored_recipe(run)) if items.has_images else None
     if recipe.train.network == "auto":
         slow = items.has_images and device == "cpu" and max(items.common_size) > LARGE
-        if not (slow and found) and items.has_images:
+        if items.has_images and not slow:
             return recipe
         recipe = override(recipe, {"train.network": "head"})
     if recipe.train.network != "head":
@@ -71,14 +72,19 @@ def check_encoder(encoder: str, run: RunFolder, items: Items, config: TrainConfi
         output_width(build_network(spec), build_preprocess(spec), spec)
 
 
-def encoder_hash(config: TrainConfig) -> dict[str, str]:
-    """What a training's identity holds of its encoder: the hash of its weights file."""
-    if config.network != "head" or config.encoder == JUDGE:
-        return {}
+def weights_hashes(config: TrainConfig) -> dict[str, str]:
+    """What a training's identity holds of weights files: the hash of the network's, or of the head's encoder's."""
     from hume_ssl.files import sha256_file
 
-    weights = parse_spec(config.encoder).weights
-    return {} if weights is None else {"weights of the encoder": sha256_file(weights.expanduser())}
+    if config.network == "head":
+        what, text = "weights of the encoder", config.encoder
+    else:
+        what, text = "weights of the network", config.network
+    weights = parse_spec(text).weights if "@" in text else None
+    if weights is None:
+        return {}
+    check_spec(parse_spec(text))
+    return {what: sha256_file(weights.expanduser())}
 
 
 def plan_of(config: TrainConfig) -> ViewPlan:
@@ -121,11 +127,13 @@ def make_views(
         f"a head is trained on {plan.count} views of each image by {config.encoder} (as it is, {plan.weak} weak, "
         f"{plan.strong} strong), {there}: {path}"
     )
-    with track(len(items), f"views ({config.encoder})", show=show) as progress:
-        embed_views(items, spec, plan, path, device=torch.device(device), progress=progress)
-    known = json.loads(run.views_json.read_text(encoding="utf-8")) if run.views_json.is_file() else {}
-    if path.name not in known:
-        run.write_json(run.views_json, {**known, path.name: facts})
+    path.parent.mkdir(exist_ok=True)
+    with locked(path.parent):  # a second training waits for the views that the first one makes, and finds them
+        with track(len(items), f"views ({config.encoder})", show=show) as progress:
+            embed_views(items, spec, plan, path, device=torch.device(device), progress=progress)
+        known = json.loads(run.views_json.read_text(encoding="utf-8")) if run.views_json.is_file() else {}
+        if path.name not in known:
+            run.write_json(run.views_json, {**known, path.name: facts})
 
 
 def head_source(config: TrainConfig, run: RunFolder, items: Items, train: NDArray[np.bool_], device: str) -> Source:

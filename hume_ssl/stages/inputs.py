@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from hume_ssl.api import DEFAULT_ENCODERS
 from hume_ssl.config import DiscoverRecipe, identity, override
+from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
 from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
 from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
-from hume_ssl.spaces.embed import embed, pick_device
+from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hume_ssl import metrics
+from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import plain
 from hume_ssl.item_columns import load_truth
@@ -16,7 +17,6 @@ from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches, prepare_spaces
 from hume_ssl.search.score import generalization_scores, labelling_objective, score_method
 from hume_ssl.search.subsets import Spaces
-from hume_ssl.spaces.embed import pick_device
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.table import Found, load_found, stored_items, stored_recipe, stored_spaces
 

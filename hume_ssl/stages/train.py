@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from hume_ssl.config import TrainConfig, TrainRecipe, override, to_toml
+from hume_ssl.config import TrainConfig, TrainRecipe, to_toml
+from hume_ssl.devices import pick_device
 from hume_ssl.distributed import check_devices
 from hume_ssl.errors import InputError
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
-from hume_ssl.spaces.embed import pick_device
 from hume_ssl.stages.fit import fit, known_shares, train_size
-from hume_ssl.stages.head import encoder_hash, make_views, whole_network, with_head
+from hume_ssl.stages.head import JUDGE, make_views, weights_hashes, whole_network, with_head
+from hume_ssl.stages.inputs import full_weights
 from hume_ssl.stages.ranks import all_train, processes
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import load_found, read_labels, run_flag, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_recipe
 from hume_ssl.train_config import UNIMPORTANT
+from hume_ssl.train_presets import without_effect
 
 if TYPE_CHECKING:
     from hume_ssl.train import TrainResult
@@ -55,28 +58,27 @@ def train_fixmatch(
     the processes of torchrun cannot share.
     """
     from hume_ssl.train import trained
-    from hume_ssl.train.augment_presets import describe
     from hume_ssl.train.logger import open_logger
 
     found = load_found(run)
     per_class = _selection(run, per_class, found.digest)
     path, name = run.labels_csv(per_class), name or f"{recipe.name}-per-class-{per_class}"
-    index, _ = read_labels(path, found)
-    items, where = stored_items(run), pick_device(device)
+    index, labels = read_labels(path, found)
+    items, where = stored_items(run), pick_device(device, mps=False)
     recipe = with_head(recipe, run, items, where.type)
     if not items.has_images and recipe.train.network != "head":
         raise InputError(
             f"{run.path} has no images to train on: run discover again with --images (in the order of the labeller's "
             "rows) and --overwrite"
         )
-    recipe = _resolved(recipe, items, stored_recipe(run).data.flip, where.type)
+    recipe = _resolved(recipe, run, items, found, where.type)
     check_devices(where.type)
     processes().check(int(recipe.train.batch))
     _check_network(recipe.train, items, len(found.names))
     stage, digest = f"train/{name}", sha256_file(path)
     curves = open_logger(logger, run.tensorboard(name))  # refuses a name that is no folder
     identity = {"label file": digest, "images": items.hash, "consensus": found.digest}
-    identity |= encoder_hash(recipe.train)
+    identity |= weights_hashes(recipe.train)
     identity |= {
         f"train.{key}": value for key, value in recipe.train.model_dump(mode="json", exclude=UNIMPORTANT).items()
     }
@@ -94,14 +96,9 @@ def train_fixmatch(
         run.remove_stage(stage)
     run.begin_stage(stage, identity, labels=str(path.relative_to(run.path)), device=where.type)
     run.write_text(run.train_recipe(name), to_toml(recipe))
-    pool = int(found.train.sum()) - (len(index) if recipe.train.exclude_labelled else 0)
-    which = "without" if recipe.train.exclude_labelled else "which include"
-    told = f"{len(index)} labelled items; unlabelled pool: {pool} train items, {which} the labelled ones"
-    if recipe.train.align is True and known_shares(stored_recipe(run), found):
-        told += "; pseudo-labels are brought to the known class sizes (train.align)"
-    if items.has_images:
-        told += f"; {describe(recipe.train.augment, bool(recipe.train.flip))}"
-    say(told)
+    told = announcement(recipe.train, items, found, index, labels)
+    for line in [told, *without_effect(recipe.train, where.type)]:
+        say(line)
     run.log(f"{step} {stage}: {told}; {recipe.train!r}")
     if recipe.train.network == "head":
         make_views(recipe.train, run, items, where.type, say, show=show)
@@ -126,7 +123,7 @@ def train_fixmatch(
         "split": np.where(found.train, "train", "test"),
         "label": result.predictions,
         "class_name": [found.names[label] for label in result.predictions],
-        "confidence": result.probabilities.max(1),
+        "confidence": result.confidence,
     }
     run.write_csv(run.predictions_csv(name), pd.DataFrame(table))
     kept = sorted(run.checkpoints(name).glob("*.safetensors"))
@@ -137,12 +134,49 @@ def train_fixmatch(
     agreeing = float((result.predictions == found.labels)[found.train].mean())
     say(
         f"trained {result.steps} steps; {agreeing:.1%} of the train items get their consensus class; written to "
-        f"{run.train(name)}: predictions.csv, metrics.jsonl, model.safetensors, "
-        f"checkpoints/. Next: hume-ssl assign --images DIR{run_flag(run)} labels new images, hume-ssl export --to onnx"
-        f"{run_flag(run)} takes the network elsewhere; with labels of your own, hume-ssl evaluate --truth FILE"
-        f"{run_flag(run)}"
+        f"{run.train(name)}: predictions.csv, metrics.jsonl, model.safetensors, checkpoints/. Next: "
+        + "".join(f"hume-ssl {command}{run_flag(run)} {what}; " for command, what in uses(network[1]).items())
+        + f"with labels of your own, hume-ssl evaluate --truth FILE{run_flag(run)}"
     )
     return {**facts, "steps": result.steps, "consensus_agreement": agreeing, "path": str(run.predictions_csv(name))}
+
+
+def announcement(
+    config: TrainConfig, items: Items, found: Found, index: NDArray[np.int64], labels: NDArray[np.int64]
+) -> str:
+    """What is trained on, for the user and the log: labels, unlabelled pool, sizes, views.
+
+    Args:
+        config: resolved settings.
+        index, labels: (m,) labelled items and their classes.
+    """
+    from hume_ssl.train.augment_presets import describe
+
+    parts = [f"{len(index)} labelled items"]
+    without = [name for label, name in enumerate(found.names) if label not in labels]
+    if without:
+        shown = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+        parts.append(f"{len(without)} of {len(found.names)} classes have none ({shown}): nothing teaches them")
+    unlabelled, strong = config.algorithm != "supervised", config.network != "head" or config.encoder != JUDGE
+    if unlabelled:
+        pool = int(found.train.sum()) - (len(index) if config.exclude_labelled else 0)
+        which = "without" if config.exclude_labelled else "which include"
+        parts.append(f"unlabelled pool: {pool} train items, {which} the labelled ones")
+        if config.align is True:
+            parts.append("pseudo-labels are brought to the known class sizes (train.align)")
+    if items.has_images and config.network != "head":
+        height, width = train_size(config, items)
+        parts.append(f"images at {height} x {width} pixels")
+    if items.has_images and strong:
+        parts.append(describe(config.augment, bool(config.flip), strong=unlabelled))
+    return "; ".join(parts)
+
+
+def uses(network: Mapping[str, Any]) -> dict[str, str]:
+    """What a trained network, by its facts, can be used for: command and purpose."""
+    if len(network["shape"]) == 1:  # a head on a space: it takes no images
+        return {}
+    return {"assign --images DIR": "labels new images", "export --to onnx": "takes the network elsewhere"}
 
 
 def evaluations_table(result: TrainResult) -> pd.DataFrame:
@@ -167,22 +201,28 @@ def _selection(run: RunFolder, per_class: int | None, consensus: str) -> int:
     return number
 
 
-def _resolved(recipe: TrainRecipe, items: Items, flip: bool, device: str) -> TrainRecipe:
-    """The recipe with everything decided that depends on the images and the device."""
-    if not items.has_images:  # a head on a space
-        return recipe.model_copy(update={"train": recipe.train.resolve(1, 1, device)})
-    height, width = items.common_size
-    size = train_size(recipe.train, items) or (height, width)
-    if recipe.train.flip == "auto" and not flip:  # the data's own word: a mirrored digit is another sign
-        recipe = override(recipe, {"train.flip": False})
-    return recipe.model_copy(update={"train": recipe.train.resolve(max(size), items.channels, device)})
+def _resolved(recipe: TrainRecipe, run: RunFolder, items: Items, found: Found, device: str) -> TrainRecipe:
+    """The recipe with everything decided that depends on the images, the run and the device; absolute paths."""
+    data, config = stored_recipe(run), recipe.train
+    if config.flip == "auto" and not data.data.flip:  # the data's own word: a mirrored digit is another sign
+        config = config.model_copy(update={"flip": False})
+    if config.network.startswith("torchvision:"):
+        config = config.model_copy(update={"network": full_weights(config.network)})
+    side, channels = (max(items.common_size), items.channels) if items.has_images else (1, 1)  # 1: a head on a space
+    known = known_shares(data, found) is not None
+    return recipe.model_copy(update={"train": config.resolve(side, channels, device, sizes_known=known)})
 
 
 def _check_network(config: TrainConfig, items: Items, classes: int) -> None:
     """Raise InputError where the network cannot be built for these images, before anything is written."""
-    if not config.network.startswith("torchvision:"):
-        return
-    from hume_ssl.train.models import build_network
+    if config.network.startswith("torchvision:"):
+        from hume_ssl.train.models import build_network
 
-    side = max(train_size(config, items) or items.common_size)
-    build_network(config.network, channels=items.channels, classes=classes, side=side, steps=int(config.steps), seed=0)
+        build_network(
+            config.network,
+            channels=items.channels,
+            classes=classes,
+            size=train_size(config, items),
+            steps=int(config.steps),
+            seed=0,
+        )

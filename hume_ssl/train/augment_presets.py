@@ -153,8 +153,8 @@ def padding(side: int) -> int:
     return min(max(1, round(0.125 * side)), side - 1)
 
 
-def describe(preset: str, flip: bool) -> str:
-    """One line for the log: what the weak and strong views of a preset are."""
+def describe(preset: str, flip: bool, strong: bool = True) -> str:
+    """One line for the log: what the weak and, if there are any, the strong views of a preset are."""
     mirror = "mirror with probability 1/2" if flip else "no mirror"
-    weak = f"weak = crop after 12.5 % reflect padding ({mirror})"
-    return f"augmentation {preset}: {weak}; strong = weak, {PRESETS[preset].words}"
+    weak = f"augmentation {preset}: weak = crop after 12.5 % reflect padding ({mirror})"
+    return f"{weak}; strong = weak, {PRESETS[preset].words}" if strong else weak

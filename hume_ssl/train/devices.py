@@ -11,13 +11,6 @@ from hume_ssl.search.precision import has_bfloat16
 SMALL_NETWORKS = ("small-cnn", "head")  # a step of these is so short that threads and conversions only cost time
 
 
-def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is a CUDA GPU where there is one, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def use_bf16(precision: str, device: torch.device, network: str) -> bool:
     """Whether the forward pass runs in bfloat16: as asked for, or by default where the hardware multiplies in it.
 

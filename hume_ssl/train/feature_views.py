@@ -1,8 +1,8 @@
 """Weak and strong views of every image through a frozen encoder, embedded once: what a head is trained on in seconds.
 
-Images are decoded once, changed at their own size or the encoder's input size, whichever is smaller, brought to the
-latter, and encoded chunk by chunk. What a chunk holds follows from its number and the plan's seed alone, so an
-embedding that was killed goes on to the same bytes.
+Images are decoded once. As they are, they go to the encoder as it asks for; views are changed at the images' own size
+or the encoder's input size, whichever is smaller, brought to the latter, and encoded chunk by chunk. What a chunk holds
+follows from its number and the plan's seed alone, so an embedding that was killed goes on to the same bytes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
@@ -35,7 +37,7 @@ from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_wea
 CHUNK = 64  # items drawn together; part of what the bytes follow from
 BATCH_CPU, BATCH_GPU = 64, 512  # images encoded at once
 BF16_ERROR = 0.03  # largest mean relative error of a vector in bfloat16; squeezenet1_1 has 0.0125
-FORMAT = 1  # of the random draws: under a higher number, files made by an older version are not used
+FORMAT = 2  # of the random draws: under a higher number, files made by an older version are not used
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,15 @@ def embed_views(
     done = min(growing.chunks * CHUNK, len(items))
     progress.advance(done)
     with torch.inference_mode():
-        for pixels in image_batches(items, finish.decode, CHUNK, workers, done):
-            images = pixels.to(device)
+        for batch in image_batches(items, finish.decode, CHUNK, workers, done):
+            plain, images = (pixels.to(device) for pixels in batch)
             if "bf16" not in growing.facts:  # the first chunk decides for all of them
-                growing.facts["bf16"] = bf16_pays(network, finish(images), plan.precision)
+                growing.facts["bf16"] = bf16_pays(network, finish.normalise(plain), plan.precision)
+            mixed = bool(growing.facts["bf16"])
             views = torch.cat(changed(images, plan, growing.chunks))
-            values = encode(network, views, finish, mixed=bool(growing.facts["bf16"]))
+            values = torch.cat(
+                [encode(network, plain, finish.normalise, mixed=mixed), encode(network, views, finish, mixed=mixed)]
+            )
             if not values.abs().max() <= torch.finfo(torch.float16).max:  # also where it is no number
                 raise InputError(f"the encoder {spec.text!r} gives values that are no numbers, or beyond 65,504")
             rows = values.view(plan.count, len(images), width).transpose(0, 1)
@@ -158,16 +163,18 @@ def embed_views(
 
 
 def stored_views(path: Path) -> NDArray[np.float16]:
-    """Finished views, memory-mapped."""
-    views: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return views
+    """Finished views, memory-mapped. Raises InputError for a file that is not whole."""
+    try:
+        return files.read_npy(path)
+    except InputError as error:
+        raise InputError(f"{error}: remove it, and it is made again") from error
 
 
 def changed(images: Tensor, plan: ViewPlan, chunk: int) -> list[Tensor]:
-    """The images (b, 3, h, w) of a chunk as they are, then the plan's weak and strong views of them, uint8."""
+    """The plan's weak and strong views of the images (b, 3, h, w) of a chunk, uint8."""
     draws = generator(plan.seed, chunk)
     b, _, h, w = images.shape
-    views = [images]
+    views = []
     for _ in range(plan.weak):
         views.append(apply_weak(images, draw_weak(b, h, w, draws, flip=plan.flip, preset=plan.augment)))
     for _ in range(plan.strong):
@@ -175,14 +182,26 @@ def changed(images: Tensor, plan: ViewPlan, chunk: int) -> list[Tensor]:
     return views
 
 
-def encode(network: nn.Module, views: Tensor, finish: Finish, *, mixed: bool) -> Tensor:
-    """(m, 3, h, w) uint8 -> (m, d) float32, batch by batch."""
+def encode(network: nn.Module, views: Tensor, finish: Callable[[Tensor], Tensor], *, mixed: bool) -> Tensor:
+    """(m, 3, h, w) uint8 -> (m, d) float32, batch by batch, each made by `finish` into what the network reads."""
     size = BATCH_CPU if views.device.type == "cpu" else BATCH_GPU
     parts = []
     for some in views.split(size):  # type: ignore[no-untyped-call]
         with torch.autocast(views.device.type, torch.bfloat16, enabled=mixed):
             parts.append(network(finish(some)).float())
     return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Both:
+    """PIL image -> two of (3, h, w) uint8: as the encoder takes it, and as it is changed; a worker process takes it."""
+
+    plain: Preprocess
+    working: Preprocess
+
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
+        plain = self.plain(image)
+        return plain, plain if self.working == self.plain else self.working(image)
 
 
 @dataclass(frozen=True)
@@ -206,12 +225,15 @@ class Finish:
         return cls(preprocess, working_size(items, preprocess), device)
 
     @property
-    def decode(self) -> Preprocess:
-        """What brings an image file to `size`: the encoder's own way where that is its input size."""
+    def decode(self) -> Both:
+        """From an image to what goes to the encoder as it is, and what is changed."""
         if self.size == self.preprocess.size:
-            return self.preprocess
+            return Both(self.preprocess, self.preprocess)
         bilinear = InterpolationMode.BILINEAR.value
-        return dataclasses.replace(self.preprocess, resize=self.size, crop=None, interpolation=bilinear)
+        return Both(
+            self.preprocess,
+            dataclasses.replace(self.preprocess, resize=self.size, crop=None, interpolation=bilinear),
+        )
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 (b, 3, *size) -> float32, normalised, at the encoder's input size, channels last."""
@@ -220,6 +242,11 @@ class Finish:
             resize = [how.resize] if isinstance(how.resize, int) else list(how.resize)
             pixels = tvf.resize(pixels, resize, interpolation=InterpolationMode(how.interpolation), antialias=True)
             pixels = pixels if how.crop is None else tvf.center_crop(pixels, [how.crop])
+        return self.normalise(pixels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 (b, 3, h, w) -> float32, normalised, channels last."""
+        how = self.preprocess
         # In two passes over the pixels; torchvision's normalize took longer than the network's own bf16 half.
         mean, std = (255 * torch.tensor(values, device=pixels.device)[:, None, None] for values in (how.mean, how.std))
         return (pixels.float() - mean).mul_(1 / std).contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,6 @@ views as none, a resumed run the same as an uninterrupted one, and each of sever
 and make the views of its own part alone.
 """
 
-import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hume_ssl.train.batches import Shuffled, generator
 from hume_ssl.train.sources import Source
+from hume_ssl.workers import begin_worker
 
 AHEAD = 4  # steps that each worker prepares
 
@@ -77,15 +77,10 @@ def feed(steps: Steps, first: int, last: int, workers: int) -> Iterator[Batch]:
         num_workers=workers,
         prefetch_factor=AHEAD,
         collate_fn=_as_arrays,  # type: ignore[arg-type]  # without batching it is given one Batch, not a list
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=begin_worker,
     )
     for arrays in loader:
         yield Batch(*(torch.from_numpy(array) for array in arrays))
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches the workers too; they end with the process they belong to, without a traceback each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_arrays(batch: Batch) -> tuple[np.ndarray, ...]:

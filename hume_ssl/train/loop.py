@@ -10,20 +10,21 @@ import numpy as np
 import torch
 
 from hume_ssl import files
+from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.train import checkpoint
 from hume_ssl.train.algorithms import RULES, pseudo_targets, uses_unlabelled
 from hume_ssl.train.alignment import align, first_alignment
 from hume_ssl.train.batches import spread
-from hume_ssl.train.checks import check_images, check_inputs, checked_shares, resolved
-from hume_ssl.train.devices import SMALL_NETWORKS, pick_device, seed_layers, threads, tuned, use_bf16
+from hume_ssl.train.checks import check_inputs, checked_shares, resolved, whole_numbers
+from hume_ssl.train.devices import SMALL_NETWORKS, seed_layers, threads, tuned, use_bf16
 from hume_ssl.train.feed import Steps, feed
 from hume_ssl.train.label_noise import first_weights
 from hume_ssl.train.logger import Logger
 from hume_ssl.train.losses import extra_loss, labelled_loss, unlabelled_loss
 from hume_ssl.train.optimise import cosine, set_rate
-from hume_ssl.train.prediction import predict
+from hume_ssl.train.prediction import classify, predict
 from hume_ssl.train.result import TrainResult
 from hume_ssl.train.sources import Source
 from hume_ssl.train.state import Training
@@ -62,7 +63,8 @@ def train_fixmatch(
     same weights and history: byte for byte on one machine's CPU (with the larger networks: with as many threads).
 
     Args:
-        images: uint8 (n, h, w) or (n, h, w, c), all items, may be memory-mapped; or what gives views of its own.
+        images: uint8 (n, h, w) or (n, h, w, c), all items, may be memory-mapped, trained on at the size they have; or
+            vectors, floats (n, d), for a head; or what gives views of its own.
         labelled: int (m,), indices of the labelled items, all of them train items.
         labels: int (m,), their classes, 0 to classes - 1.
         classes: k.
@@ -86,17 +88,17 @@ def train_fixmatch(
         InputError: arrays that do not fit together, or a checkpoint made from other labels or settings.
     """
     began = time.perf_counter()
-    progress, where = progress or Silent(), pick_device(device)
-    if isinstance(images, np.ndarray):
-        check_images(images)
+    progress, where = progress or Silent(), pick_device(device, mps=False)
     n = len(images) if isinstance(images, np.ndarray) else images.n
     train = np.ones(n, bool) if train is None else np.asarray(train, bool)
-    labelled, labels = np.array(labelled, np.int64), np.array(labels, np.int64)
+    labelled, labels = whole_numbers(labelled, "the labelled items"), whole_numbers(labels, "labels")
     known = np.full(n, -1) if consensus is None else np.array(consensus, np.int64)
     check_inputs(n, labelled, labels, classes, train, known)
     class_shares = checked_shares(class_shares, classes)
-    source, config = resolved(images, config or TrainConfig(), where)
+    source, config = resolved(images, config or TrainConfig(), where, train, sizes_known=class_shares is not None)
     together.check(int(config.batch))
+    if config.batch == 1 and config.network != "head" and not uses_unlabelled(config.algorithm):
+        raise InputError("train.batch = 1 gives batch norm nothing to compare: give 2 or more")
     pool = np.setdiff1d(np.flatnonzero(train), labelled) if config.exclude_labelled else np.flatnonzero(train)
     if len(pool) == 0:
         raise InputError(f"exclude_labelled leaves no unlabelled item: all {len(labelled)} train items are labelled")
@@ -180,7 +182,7 @@ def train_fixmatch(
             one, used = torch.ones((), device=where), targets.weights.sum() / max(u, 1)
             run.count([one, loss, labelled_part, unlabelled_part, used, agreeing.sum(), comparable.sum()], targets)
             if run.step % int(config.eval_every) == 0 or run.step == steps:
-                predicted = predict(run.ema.module, source, evaluated, together=together).argmax(1)
+                predicted, _ = classify(run.ema.module, source, evaluated, together=together)
                 row = run.end_row(lr, torch.from_numpy(predicted), consensus_of[torch.from_numpy(evaluated)])
                 if config.label_noise == "contradicted":
                     said = predict(run.ema.module, source, labelled, together=together)
@@ -202,12 +204,12 @@ def train_fixmatch(
                 progress.advance(1)
 
         averaged_model = run.ema.module
-        probabilities = predict(averaged_model, source, np.arange(n), together=together)
+        predictions, confidence = classify(averaged_model, source, np.arange(n), together=together)
 
     return TrainResult(
         state_dict={name: t.detach().cpu().clone().contiguous() for name, t in averaged_model.state_dict().items()},
-        probabilities=probabilities,
-        predictions=probabilities.argmax(1),
+        predictions=predictions,
+        confidence=confidence,
         history=run.history,
         evaluated=evaluated,
         evaluations=run.evaluations.numpy().astype(np.int64),

@@ -44,7 +44,7 @@ def small_cnn(channels: int, classes: int, momentum: float, *, side: int) -> nn.
 
 
 def build_network(
-    name: str, *, channels: int, classes: int, side: int, steps: int, seed: int, load: bool = True
+    name: str, *, channels: int, classes: int, size: tuple[int, int], steps: int, seed: int, load: bool = True
 ) -> nn.Module:
     """A network with fresh weights from `seed`; the global generator is left as it was.
 
@@ -54,7 +54,7 @@ def build_network(
 
     Args:
         name: "small-cnn", "wrn-28-2", "wrn-28-8", "torchvision:NAME" or "torchvision:NAME@FILE".
-        side: the longer side of the images, in pixels.
+        size: (h, w) of the images, in pixels.
         load: False leaves a weights file unread: for a network whose trained weights will be loaded into it anyway.
 
     Raises:
@@ -63,11 +63,11 @@ def build_network(
     if name.startswith("torchvision:"):
         from hume_ssl.train.torchvision_network import torchvision_network
 
-        return torchvision_network(name, channels=channels, classes=classes, side=side, seed=seed, load=load)
+        return torchvision_network(name, channels=channels, classes=classes, size=size, seed=seed, load=load)
     momentum = min(0.1, max(0.001, 10 / steps))
     with torch.random.fork_rng(devices=[]):  # the layers draw weights when made; initialise() draws the ones that count
         if name == "small-cnn":
-            network = small_cnn(channels, classes, momentum, side=side)
+            network = small_cnn(channels, classes, momentum, side=max(size))
         elif name in WIDTHS:
             network = wide_resnet(channels, classes, momentum, width=WIDTHS[name])
         else:
@@ -84,7 +84,7 @@ def build_classifier(
     *,
     channels: int,
     classes: int,
-    side: int,
+    size: tuple[int, int],
     steps: int,
     seed: int,
     statistics: tuple[Tensor, Tensor],
@@ -96,7 +96,7 @@ def build_classifier(
         statistics: mean and standard deviation (c,) of the train pixels, in 0..255 units; a network with weights from
             a file has those of its weights instead.
     """
-    network = build_network(name, channels=channels, classes=classes, side=side, steps=steps, seed=seed, load=load)
+    network = build_network(name, channels=channels, classes=classes, size=size, steps=steps, seed=seed, load=load)
     if name.startswith("torchvision:"):
         from hume_ssl.train.torchvision_network import pretraining_statistics
 

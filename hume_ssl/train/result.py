@@ -16,8 +16,8 @@ class TrainResult:
 
     Attributes:
         state_dict: of a :class:`~hume_ssl.train.models.Classifier`: contiguous CPU tensors, normalisation included.
-        probabilities: float32 (n, k) for all items, train or not, without augmentation.
-        predictions: int64 (n,), the most probable class.
+        predictions: int64 (n,), the most probable class of every item, train or not, without augmentation.
+        confidence: float32 (n,), its probability, in [1/k, 1].
         history: one row every `eval_every` steps. Means over those steps: step, loss, labelled_loss, unlabelled_loss,
             mask_rate (mean weight of the unlabelled images, of whom 0 is not learned from), pseudo_agreement (share of
             those learned from whose pseudo-label is the consensus class), pseudo_balance (how even their classes are,
@@ -32,8 +32,8 @@ class TrainResult:
     """
 
     state_dict: dict[str, Tensor]
-    probabilities: np.ndarray
     predictions: np.ndarray
+    confidence: np.ndarray
     history: list[Row]
     evaluated: np.ndarray
     evaluations: np.ndarray

@@ -1,5 +1,6 @@
 """What a network is trained on: items as they are, and their weak and strong views."""
 
+import math
 from typing import Literal, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from hume_ssl.train.batches import chunks
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak, rows
 
 Kind = Literal["weak", "strong"]
+VALUES = 1 << 22  # pixel values widened at once
 RESIDENT = 2 << 30  # bytes: pixels up to this size are kept on the device, larger ones are gathered batch by batch
 
 
@@ -81,16 +83,15 @@ class PixelSource:
                 made.append(apply_strong(images, rows(strong, part)))
         return tuple(made)
 
-    def statistics(self, items: np.ndarray, chunk: int = 4096) -> tuple[Tensor, Tensor]:
-        """Of each channel (c,), in 0..255 units, over chunks."""
-        total = squares = torch.zeros(1, dtype=torch.float64)
-        count = 0
-        for some in chunks(items, chunk):
-            pixels = as_tensor(self.images[some]).double()
+    def statistics(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Of each channel (c,), in 0..255 units, over chunks: sums of whole numbers, so exact."""
+        total = squares = torch.zeros(self.shape[0], dtype=torch.int64)
+        for some in chunks(items, max(1, VALUES // math.prod(self.shape))):
+            pixels = as_tensor(self.images[some]).int()
             total = total + pixels.sum((0, 2, 3))
             squares = squares + pixels.square().sum((0, 2, 3))
-            count += pixels.numel() // pixels.shape[1]
-        mean = total / count
+        count = len(items) * math.prod(self.shape[1:])
+        mean, squares = total.double() / count, squares.double()
         return mean, (squares / count - mean.square()).clamp_min(0).sqrt()
 
 

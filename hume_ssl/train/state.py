@@ -71,7 +71,7 @@ class Training:
                 config.network,
                 channels=shape[0],
                 classes=classes,
-                side=max(shape[1:]),
+                size=(shape[1], shape[2]),
                 steps=int(config.steps),
                 seed=weights,
                 statistics=statistics,
@@ -169,7 +169,7 @@ def balance(sizes: Sequence[float]) -> float | None:
     if total == 0:
         return None
     shares = [size / total for size in sizes if size > 0]
-    return -sum(share * math.log(share) for share in shares) / math.log(len(sizes))
+    return sum(share * -math.log(share) for share in shares) / math.log(len(sizes))
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ _SIDE_CLASSIFIERS = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogit
 
 
 def torchvision_network(
-    text: str, *, channels: int, classes: int, side: int, seed: int, load: bool = True
+    text: str, *, channels: int, classes: int, size: tuple[int, int], seed: int, load: bool = True
 ) -> nn.Module:
     """(b, 3, h, w) normalised -> (b, classes). Batch-norm momentum and the start of fresh layers are torchvision's own.
 
@@ -24,7 +24,7 @@ def torchvision_network(
     Args:
         text: "torchvision:NAME", from scratch, or "torchvision:NAME@FILE", all other layers from that state dict.
         channels: of the images; grey ones (1) will be repeated to 3.
-        side: the longer side of the images, in pixels.
+        size: (h, w) of the images, in pixels.
         seed: decides the fresh weights.
         load: False leaves the file unread: for a network whose trained weights will be loaded into it anyway.
 
@@ -39,7 +39,7 @@ def torchvision_network(
         network: nn.Module = torchvision.models.get_model(spec.name, weights=None, num_classes=classes, **options(spec))
     if spec.weights and load:
         load_all_but_last(network, spec)
-    check_side(network, spec, side)
+    check_size(network, spec, size)
     return network
 
 
@@ -63,15 +63,16 @@ def load_all_but_last(network: nn.Module, spec: EncoderSpec) -> None:
     load_strictly(network, state, spec.name, spec.weights)
 
 
-def check_side(network: nn.Module, spec: EncoderSpec, side: int) -> None:
-    """Raise InputError where a blank image of `side` pixels does not go through."""
+def check_size(network: nn.Module, spec: EncoderSpec, size: tuple[int, int]) -> None:
+    """Raise InputError where a blank image of `size` (h, w) does not go through."""
     was_training = network.training
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, side, side))
+            network.eval()(torch.zeros(1, 3, *size))
     except (RuntimeError, AssertionError) as error:  # a window larger than what it slides over, or another patch grid
         raise InputError(
-            f"{spec.text} cannot take images of {side} pixels ({error}); give another train.size"
+            f"{spec.text} cannot take images of {size[0]} x {size[1]} pixels ({error}); give train.size, the pixels of "
+            "the longer side: images are resized to it"
         ) from error
     finally:
         network.train(was_training)

@@ -19,10 +19,9 @@ from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.train.devices import SMALL_NETWORKS, threads
 from hume_ssl.train.models import build_classifier
+from hume_ssl.train.prediction import chunk_size
 from hume_ssl.train.sources import as_tensor
 from hume_ssl.train_config import TrainConfig
-
-CHUNK = 1024  # images decoded and labelled at once
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,12 @@ def rebuild(facts: Mapping[str, Any]) -> nn.Module:
         from hume_ssl.train.encoded_head import rebuild_head
 
         return rebuild_head(facts)
-    channels, *sides = (int(size) for size in facts["shape"])
+    channels, height, width = (int(size) for size in facts["shape"])
     return build_classifier(
         facts["network"],
         channels=channels,
         classes=int(facts["classes"]),
-        side=max(sides),
+        size=(height, width),
         steps=int(facts["steps"]),
         seed=0,
         statistics=(torch.zeros(channels), torch.ones(channels)),
@@ -150,8 +149,9 @@ def batches(trained: Trained, items: Items) -> Iterator[Tensor]:
 
         yield from encoder_images(items, trained.facts)
         return
-    for start in range(0, len(items), CHUNK):
-        yield as_tensor(decode(items, start, min(start + CHUNK, len(items)), shape))
+    size = chunk_size(shape)
+    for start in range(0, len(items), size):
+        yield as_tensor(decode(items, start, min(start + size, len(items)), shape))
 
 
 def decode(items: Items, start: int, stop: int, shape_of_one: tuple[int, int, int]) -> NDArray[np.uint8]:

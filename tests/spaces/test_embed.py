@@ -9,9 +9,10 @@ import torchvision
 from PIL import Image
 from torchvision import transforms
 
+from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.items import bare_items, load_items
-from hume_ssl.spaces.embed import describe, embed, pick_device
+from hume_ssl.spaces.embed import describe, embed
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
 
 REAL_WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "squeezenet1_1-imagenet.pth"

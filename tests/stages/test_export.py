@@ -97,7 +97,7 @@ def test_onnx_gives_the_predictions_of_the_training(hume: Hume, done: Path) -> N
 def test_both_exporters_agree_with_torch(name: str, exported: bool) -> None:
     pytest.importorskip("onnx")
     mean, std = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])
-    network = build_network(name, channels=3, classes=4, side=16, steps=100, seed=0)
+    network = build_network(name, channels=3, classes=4, size=(16, 16), steps=100, seed=0)
     model = torch.nn.Sequential(Classifier(network, mean, std), torch.nn.Softmax(1)).eval()
     images = torch.randint(256, (5, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with onnx_model._quiet(), torch.inference_mode():

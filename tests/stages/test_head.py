@@ -5,6 +5,8 @@ import contextlib
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,35 @@ def test_a_second_training_embeds_nothing(hume: Hume, images: Path, monkeypatch:
     answer = hume(*TRAIN, "--seed", "1", "--name", "again")
     assert answer.code == 0 and "there already" in answer.out, answer.err
     assert artefacts_of(Path("hume-run/spaces")) == before
+
+
+def test_two_trainings_at_once_make_the_views_once(hume: Hume, images: Path) -> None:
+    """Each leaves what it leaves alone: the second waits for the views that the first one makes."""
+    assert hume(*TRAIN, "--name", "alone").code == 0
+    for path in Path("hume-run/spaces").glob("views*"):
+        path.unlink()
+    command = [sys.executable, "-m", "hume_ssl", *TRAIN, "--name"]
+    both = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in ("one", "two")]
+    for process in both:
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+    expected = Path("hume-run/train/alone/model.safetensors").read_bytes()
+    for name in ("one", "two"):
+        assert Path(f"hume-run/train/{name}/model.safetensors").read_bytes() == expected
+    assert not list(Path("hume-run/spaces").glob("*growing*"))
+
+
+def test_large_images_without_a_network_get_a_head_on_the_judge_space(hume: Hume, images: Path) -> None:
+    run(images, f"discover --images {images_of(images)} --encoder kernel:rbf?dim=32 {SEARCH} --run kernels")
+    run(images, "select --per-class 2 --allow-short --run kernels")
+    answer = hume(*TRAIN, "--run", "kernels")
+    assert answer.code == 0 and "no network among its encoders: a head is trained on the judge space" in answer.out
+    assert "hume-ssl assign" not in answer.out  # it takes no images
+
+
+def images_of(folder: Path) -> str:
+    """The file of the run's images."""
+    return str(load_recipe(str(folder / "hume-run/recipe.toml"), "discover").data.images)
 
 
 def test_the_resolved_recipe_trains_the_same_again(hume: Hume, images: Path) -> None:

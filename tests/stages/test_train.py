@@ -68,10 +68,39 @@ def test_a_training_that_diverges_is_not_called_finished(hume: Hume, done: Path)
 def test_a_network_that_cannot_be_built_is_refused_before_anything_is_written(hume: Hume, done: Path) -> None:
     before = files_of(done)
     for network, message in (
-        ("torchvision:resnet18@gone.pth", "no weights file gone.pth"),
-        ("torchvision:squeezenet1_1", "cannot take images of 8 pixels"),
+        ("torchvision:resnet18@gone.pth", "/gone.pth; check its path"),
+        ("torchvision:squeezenet1_1", "cannot take images of 8 x 8 pixels"),
         ("wrn-82-2", "did you mean 'wrn-28-2'"),
     ):
         answer = hume(*TRAIN, "--name", "new", "--set", f"train.network={network}")
         assert answer.code == 2 and message in answer.err and answer.err.count("\n") == 1, answer.err
     assert files_of(done) == before
+
+
+def test_a_weights_file_is_known_by_its_content(hume: Hume, done: Path) -> None:
+    """Another file under the same name is another training; its path in the stored recipe is absolute."""
+    import torch
+    import torchvision
+
+    network = ("--set", "train.network=torchvision:resnet18@w.pth", "--set", "train.size=32", "--steps", "1")
+    shorter = ("train-fixmatch", *network, "--set", "train.batch=2", "--name", "tuned")
+    torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), "w.pth")
+    assert hume(*shorter).code == 0
+    stored = load_recipe(str(HERE.parent / "tuned/recipe.toml"), "train").train
+    assert stored.network == f"torchvision:resnet18@{Path('w.pth').absolute()}" and stored.size == 32
+    assert "nothing to do" in hume(*shorter).out
+    torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), "w.pth")
+    answer = hume(*shorter)
+    assert answer.code == 2 and "weights of the network was" in answer.err
+
+
+def test_what_was_said_before_the_training(hume: Hume, done: Path) -> None:
+    labels = pd.read_csv("hume-run/selection/per-class-2/labels.csv")
+    labels[labels["label"] > 1].to_csv("hume-run/selection/per-class-2/labels.csv", index=False)
+    answer = hume(*TRAIN, "--recipe", "supervised", "--name", "few", "--set", "train.mu=2")
+    first, second, *_ = answer.out.splitlines()
+    assert first == (
+        "16 labelled items; 2 of 10 classes have none (class-00, class-01): nothing teaches them; images at 8 x 8 "
+        "pixels; augmentation fixmatch-paper: weak = crop after 12.5 % reflect padding (no mirror)"
+    )
+    assert second == "train.mu = 2 has no effect: supervised learns from labelled items alone"

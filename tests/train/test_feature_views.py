@@ -75,19 +75,19 @@ def directly(spec: EncoderSpec, pixels: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("side", [20, 64])
 def test_views_equal_direct_calls_on_the_changed_images(spec: EncoderSpec, tmp_path: Path, side: int) -> None:
-    """Small images are changed at their own size; large ones at the encoder's 48 pixels."""
+    """Small images are changed at their own size, large ones at the encoder's 48 pixels; the plain view is resized by
+    Pillow, as for a space."""
     data = images(6, side)
     views = embed_views(load_items(data), spec, PLAN, tmp_path / "v.npy", workers=0)
     assert views.shape == (6, 5, 512) and views.dtype == np.float16
-    pixels = torch.from_numpy(data).movedim(3, 1)
-    if side > 48:  # as files are brought to that size, by Pillow
-        small = [np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)) for image in data]
-        pixels = torch.from_numpy(np.stack(small)).movedim(3, 1)
+    resized = [np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)) for image in data]
+    plain = torch.from_numpy(np.stack(resized)).movedim(3, 1)
+    pixels = plain if side > 48 else torch.from_numpy(data).movedim(3, 1)
     expected = []
     for chunk, some in enumerate(pixels.split(4)):
         draws, size = generator(0, chunk), (len(some), *some.shape[2:])
         how = {"flip": True, "preset": "fixmatch-paper"}
-        made = [some]
+        made = [plain[4 * chunk : 4 * chunk + 4]]
         made += [apply_weak(some, draw_weak(*size, draws, **how)) for _ in range(2)]
         made += [apply_strong(some, draw_strong(*size, draws, **how)) for _ in range(2)]
         expected.append(np.stack([directly(spec, view) for view in made], 1))
@@ -99,6 +99,25 @@ def test_the_plain_view_is_the_encoders_space(spec: EncoderSpec, tmp_path: Path)
     space = embed(items, spec, np.ones(6, bool), device="cpu")
     views = embed_views(items, spec, PLAN, tmp_path / "v.npy", workers=0)
     np.testing.assert_allclose(views[:, 0], space, rtol=1e-3, atol=1e-4)
+
+
+def test_the_plain_view_of_mixed_sizes_is_the_encoders_space(spec: EncoderSpec, tmp_path: Path) -> None:
+    """Most images are 40 x 30: views of the others are changed at that size, but as they are they keep their own."""
+    rng = np.random.default_rng(0)
+    for i, (height, width) in enumerate([(30, 40), (30, 40), (90, 20), (30, 40)]):
+        pixels = rng.integers(0, 256, (height // 10, width // 10, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    items = load_items(tmp_path)
+    space = embed(items, spec, np.ones(4, bool), device="cpu")
+    views = embed_views(items, spec, PLAN, tmp_path / "v.npy", workers=0)
+    np.testing.assert_allclose(views[:, 0], space, rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_cut_short_is_named(spec: EncoderSpec, tmp_path: Path) -> None:
+    embed_views(load_items(images(6, 32)), spec, PLAN, tmp_path / "v.npy", workers=0)
+    (tmp_path / "v.npy").write_bytes((tmp_path / "v.npy").read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"v\.npy is not a readable npy array.*remove it"):
+        embed_views(load_items(images(6, 32)), spec, PLAN, tmp_path / "v.npy", workers=0)
 
 
 def test_views_differ_from_one_another(spec: EncoderSpec, tmp_path: Path) -> None:

@@ -65,13 +65,13 @@ def assert_same(a, b):
     assert a.state_dict.keys() == b.state_dict.keys()
     for name in a.state_dict:
         assert torch.equal(a.state_dict[name], b.state_dict[name]), name
-    assert a.probabilities.tobytes() == b.probabilities.tobytes()
+    assert a.confidence.tobytes() == b.confidence.tobytes()
 
 
 @pytest.mark.parametrize("stop", [3, 5, 7, 11])
 def test_killed_and_resumed_is_uninterrupted(tmp_path, stop):
     """Stopped before the first checkpoint, at one, between two, after the last full one; the history's rows of 4 steps
-    straddle the checkpoints of 5. Weights, history, probabilities and the checkpoint file are equal byte for byte."""
+    straddle the checkpoints of 5. Weights, history, confidences and the checkpoint file are equal byte for byte."""
     whole = train(checkpoint_dir=tmp_path / "whole", consensus=problem()[3])
     with pytest.raises(KeyboardInterrupt):
         train(checkpoint_dir=tmp_path / "cut", progress=StopAt(stop), consensus=problem()[3])
@@ -149,7 +149,7 @@ def test_seed_decides_and_nothing_else():
     np.random.seed(2)
     assert_same(first, train())
     other = train(SHORT.model_copy(update={"seed": 4}))
-    assert first.probabilities.tobytes() != other.probabilities.tobytes()
+    assert first.confidence.tobytes() != other.confidence.tobytes()
 
 
 def test_small_network_does_not_depend_on_the_number_of_threads():
@@ -184,7 +184,7 @@ def test_consensus_is_only_looked_at():
     with_it, without = train(consensus=truth), train()
     assert all(row["pseudo_agreement"] is None for row in without.history)
     assert {type(row["pseudo_agreement"]) for row in with_it.history} == {float}
-    assert with_it.probabilities.tobytes() == without.probabilities.tobytes()
+    assert with_it.confidence.tobytes() == without.confidence.tobytes()
 
 
 def test_agreement_counts_used_and_known_items_only():
@@ -217,12 +217,12 @@ def test_test_items_change_nothing_but_their_own_predictions():
     changed = images.copy()
     changed[30:] = 255 - changed[30:]
     a, b = train(train=mask), train(data=(changed, labelled, labels, truth), train=mask)
-    assert a.probabilities[:30].tobytes() == b.probabilities[:30].tobytes()
-    assert a.probabilities[30:].tobytes() != b.probabilities[30:].tobytes()
+    assert a.confidence[:30].tobytes() == b.confidence[:30].tobytes()
+    assert a.confidence[30:].tobytes() != b.confidence[30:].tobytes()
 
 
 def test_predictions_follow_the_order_of_the_images():
-    network = build_network("small-cnn", channels=1, classes=3, side=8, steps=10, seed=0)
+    network = build_network("small-cnn", channels=1, classes=3, size=(8, 8), steps=10, seed=0)
     model = Classifier(network, torch.tensor([100.0]), torch.tensor([50.0]))
     images = problem()[0]
     order = np.random.default_rng(0).permutation(40)
@@ -281,19 +281,20 @@ def test_state_dict_alone_labels_new_images():
     images = problem()[0]
     result = train()
     model = Classifier(
-        build_network("small-cnn", channels=1, classes=3, side=8, steps=12, seed=9), torch.zeros(1), torch.ones(1)
+        build_network("small-cnn", channels=1, classes=3, size=(8, 8), steps=12, seed=9), torch.zeros(1), torch.ones(1)
     )
     model.load_state_dict(result.state_dict)
     again = predict(model, as_source(images), np.arange(40))
-    np.testing.assert_allclose(again, result.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(again.argmax(1), result.predictions)
+    np.testing.assert_allclose(again.max(1), result.confidence, atol=1e-5)
     assert result.state_dict["mean"].item() == pytest.approx(images.mean(), rel=1e-6)
     assert all(t.is_contiguous() and t.device.type == "cpu" for t in result.state_dict.values())
 
 
 def test_bf16_is_close_to_float32():
-    """Rounding to 8 bits of mantissa: after 12 steps probabilities differ by a few percent, and not by nothing."""
+    """Rounding to 8 bits of mantissa: after 12 steps confidences differ by a few percent, and not by nothing."""
     a, b = train(), train(SHORT.model_copy(update={"precision": "bf16"}))
-    difference = np.abs(a.probabilities - b.probabilities).max()
+    difference = np.abs(a.confidence - b.confidence).max()
     assert 0 < difference < 0.15
 
 
@@ -306,6 +307,16 @@ def test_bf16_is_close_to_float32():
         ({"labelled": np.array([0, 1, 2, 3, 4, 4])}, "different"),
         ({"labels": np.array([0, 1, 2, 0, 1, 3])}, "give 0 to 2"),
         ({"labels": np.array([0, 1])}, "label"),
+        ({"labels": np.array([0, 1, 2, 0, 1, 1.5])}, "labels are float64, not all of them whole numbers"),
+        ({"classes": 1, "labels": np.zeros(6, int)}, "1 classes leave nothing to tell apart"),
+        ({"config": SHORT.model_copy(update={"network": "head"})}, "head takes vectors"),
+        (
+            {"images": np.zeros((40, 8)), "config": SHORT.model_copy(update={"network": "wrn-28-2"})},
+            "these are vectors",
+        ),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"config": SHORT.model_copy(update={"algorithm": "supervised", "batch": 1})}, "train.batch = 1"),
+        ({"config": SHORT.model_copy(update={"align": True})}, "needs the sizes of the classes"),
         ({"labelled": np.array([], int), "labels": np.array([], int)}, "label"),
         ({"train": np.arange(40) > 0}, "item 0 is a test item"),
         ({"train": np.ones(39, bool)}, "40 items"),
@@ -319,6 +330,18 @@ def test_wrong_input_is_named_in_one_line(change, message):
     with pytest.raises(InputError, match=message) as caught:
         train_fixmatch(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_vectors_are_trained_on_by_a_head():
+    """Two clouds, one labelled item each; the last item of each is a test item."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(40) % 2
+    vectors = (rng.normal(size=(40, 5)) + 6 * truth[:, None]).astype(np.float32)
+    result = train_fixmatch(
+        vectors, np.array([0, 1]), np.array([0, 1]), classes=2, train=np.arange(40) < 38, config=TrainConfig(steps=60)
+    )
+    assert result.config.network == "head" and result.network["shape"] == [5]
+    np.testing.assert_array_equal(result.predictions, truth)
 
 
 def test_digits_from_end_to_end():
@@ -347,14 +370,14 @@ def test_labels_by_agreement():
     """Equal agreements weigh 1 each and change nothing; a label of weight 0 is not learned from."""
     config = SHORT.model_copy(update={"label_noise": "agreement"})
     same = train(config, label_agreement=(np.full(6, 0.7), np.full(6, 0.9)))
-    assert same.probabilities.tobytes() == train().probabilities.tobytes()
+    assert same.confidence.tobytes() == train().confidence.tobytes()
     images, labelled, labels, truth = problem()
     doubtful = (np.array([1.0, 1, 1, 0, 0, 0]), np.ones(6))
     wrong = np.concatenate([labels[:3], (labels[3:] + 1) % 3])
     weighed = train(config, (images, labelled, labels, truth), label_agreement=doubtful)
     unmoved = train(config, (images, labelled, wrong, truth), label_agreement=doubtful)
-    assert weighed.probabilities.tobytes() == unmoved.probabilities.tobytes()
-    assert weighed.probabilities.tobytes() != same.probabilities.tobytes()
+    assert weighed.confidence.tobytes() == unmoved.confidence.tobytes()
+    assert weighed.confidence.tobytes() != same.confidence.tobytes()
     with pytest.raises(InputError, match="give label_agreement"):
         train(config)
 
@@ -387,7 +410,7 @@ def test_known_class_sizes_move_the_pseudo_labels(tmp_path):
         train(config, class_shares=shares, checkpoint_dir=tmp_path, progress=StopAt(17))
     assert_same(whole, train(config, class_shares=shares, checkpoint_dir=tmp_path, resume=True))
     off = config.model_copy(update={"align": False})
-    assert train(off, class_shares=shares).probabilities.tobytes() == train(off).probabilities.tobytes()
+    assert train(off, class_shares=shares).confidence.tobytes() == train(off).confidence.tobytes()
     for wrong in ([1, 2], [1, 0, 1], [1, float("nan"), 1]):
         with pytest.raises(InputError, match="give 3 numbers above 0"):
             train(config, class_shares=wrong)

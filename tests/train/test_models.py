@@ -9,7 +9,7 @@ from hume_ssl.train.wide_resnet import Residual
 
 
 def build(name, **changes):
-    return build_network(name, **{"channels": 3, "classes": 10, "side": 32, "steps": 20_000, "seed": 0} | changes)
+    return build_network(name, **{"channels": 3, "classes": 10, "size": (32, 32), "steps": 20_000, "seed": 0} | changes)
 
 
 def test_wide_resnet_has_the_published_size():
@@ -39,7 +39,7 @@ def test_the_wider_network_has_the_published_size():
     ("name", "channels", "side"), [("small-cnn", 1, 8), ("small-cnn", 3, 16), ("small-cnn", 2, 32), ("wrn-28-2", 3, 32)]
 )
 def test_shapes_for_any_channels(name, channels, side):
-    network = build(name, channels=channels, side=side, classes=7)
+    network = build(name, channels=channels, size=(side, side), classes=7)
     model = Classifier(network, torch.full((channels,), 100.0), torch.full((channels,), 50.0))
     images = torch.randint(0, 256, (4, channels, side, side), dtype=torch.uint8)
     logits = model(images)

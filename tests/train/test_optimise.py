@@ -27,7 +27,7 @@ def test_cosine_closed_form():
 
 
 def test_weight_decay_on_kernels_only():
-    network = build_network("wrn-28-2", channels=3, classes=10, side=32, steps=100, seed=0)
+    network = build_network("wrn-28-2", channels=3, classes=10, size=(32, 32), steps=100, seed=0)
     optimiser = make_optimiser(network, 0.03, 5e-4)
     kernels, others = optimiser.param_groups
     assert kernels["weight_decay"] == 5e-4 and others["weight_decay"] == 0.0

@@ -109,7 +109,7 @@ def whole_training(together):
         torch.set_default_dtype(before[0])
         torch.Tensor.float = before[1]
     rows = [[np.nan if value is None else value for value in row.values()] for row in result.history]
-    tensors = {"history": torch.tensor(rows, dtype=torch.float64), "p": torch.from_numpy(result.probabilities)}
+    tensors = {"history": torch.tensor(rows, dtype=torch.float64), "p": torch.from_numpy(result.confidence)}
     return tensors | {f"weights/{name}": t for name, t in result.state_dict.items()}
 
 

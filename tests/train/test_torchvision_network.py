@@ -16,7 +16,7 @@ STATISTICS = (torch.tensor([100.0]), torch.tensor([50.0]))
 
 
 def build(name, **changes):
-    return build_network(name, **{"channels": 3, "classes": 5, "side": 64, "steps": 20_000, "seed": 0} | changes)
+    return build_network(name, **{"channels": 3, "classes": 5, "size": (64, 64), "steps": 20_000, "seed": 0} | changes)
 
 
 def save(network: nn.Module, path: Path) -> str:
@@ -70,7 +70,7 @@ def test_normalisation_is_that_of_the_weights(tmp_path: Path) -> None:
     """ImageNet's mean and deviation with a file; those of the images, for each of three channels, from scratch."""
     whole = torchvision.models.squeezenet1_1(weights=None)
     text = f"torchvision:squeezenet1_1@{save(whole, tmp_path / 'w.pth')}"
-    keys = {"channels": 1, "classes": 5, "side": 64, "steps": 10, "seed": 0, "statistics": STATISTICS}
+    keys = {"channels": 1, "classes": 5, "size": (64, 64), "steps": 10, "seed": 0, "statistics": STATISTICS}
     fine, scratch = build_classifier(text, **keys), build_classifier("torchvision:squeezenet1_1", **keys)
     imagenet = 255 * torch.tensor([0.485, 0.456, 0.406])
     torch.testing.assert_close(fine.mean.flatten(), imagenet)
@@ -91,8 +91,9 @@ def test_the_state_dict_alone_is_enough_without_the_file(tmp_path: Path) -> None
     ("name", "changes", "message"),
     [
         ("torchvision:resnet18", {"channels": 2}, "1 or 3 channels, these have 2"),
-        ("torchvision:squeezenet1_1", {"side": 8}, r"cannot take images of 8 pixels.*train\.size"),
-        ("torchvision:vit_b_32", {}, r"cannot take images of 64 pixels.*train\.size"),
+        ("torchvision:squeezenet1_1", {"size": (8, 8)}, r"cannot take images of 8 x 8 pixels.*train\.size"),
+        ("torchvision:squeezenet1_1", {"size": (14, 64)}, r"cannot take images of 14 x 64 pixels.*train\.size"),
+        ("torchvision:vit_b_32", {}, r"cannot take images of 64 x 64 pixels.*train\.size"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(name: str, changes: dict[str, int], message: str) -> None:

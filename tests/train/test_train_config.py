@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from hume_ssl.config import load_recipe, override
 from hume_ssl.errors import InputError
 from hume_ssl.train_config import TrainConfig
+from hume_ssl.train_presets import without_effect
 
 
 @pytest.mark.parametrize(("side", "network"), [(8, "small-cnn"), (16, "small-cnn"), (17, "wrn-28-2"), (32, "wrn-28-2")])
@@ -22,7 +23,7 @@ def test_network_by_size(side, network):
 
 def test_what_is_given_stays():
     given = TrainConfig(network="wrn-28-2", steps=7, mu=2, flip=False, eval_every=2, checkpoint_every=3)
-    assert given.resolve(8, 3).model_dump() == given.resolve(64, 1).model_dump()
+    assert given.resolve(8, 3).model_dump(exclude={"size"}) == given.resolve(64, 1).model_dump(exclude={"size"})
     resolved = given.resolve(8, 3)
     assert (resolved.steps, resolved.mu, resolved.flip, resolved.eval_every, resolved.checkpoint_every) == (
         7,
@@ -91,3 +92,48 @@ def test_each_kind_of_network_has_its_own_settings():
     assert settings("torchvision:resnet18") == settings("wrn-28-2")
     assert settings("torchvision:resnet18@w.pth") == ("adamw", 5e-4, 5e-4, 0.5, 0.0, 204_800, 8, 1)
     assert settings("torchvision:resnet18@w.pth", "cpu")[5] == 500
+
+
+@pytest.mark.parametrize("network", ["small-cnn", "head", "wrn-28-2", "torchvision:resnet18"])
+def test_the_paper_preset_is_the_published_schedule_for_all_networks(network):
+    """arXiv:2001.07685, table 4, on a CPU as well."""
+    c = TrainConfig(network=network, preset="paper").resolve(32, 3, "cpu")
+    assert (c.steps, c.batch, c.mu, c.lr, c.lambda_u, c.threshold) == (2**20, 64, 7, 0.03, 1.0, 0.95)
+    assert c.align is False
+
+
+def test_size_is_brought_down_by_itself_and_up_when_asked():
+    assert [TrainConfig().resolve(side, 3).size for side in (8, 32, 500)] == [8, 32, 32]
+    pretrained = TrainConfig(network="torchvision:resnet18@w.pth")
+    assert [pretrained.resolve(side, 3).size for side in (32, 500)] == [32, 224]
+    assert TrainConfig(size=64).resolve(32, 3).size == 64
+    assert TrainConfig(size=16).resolve(32, 3).network == "small-cnn"  # by the size it is trained at
+
+
+def test_alignment_needs_class_sizes():
+    assert TrainConfig().resolve(8, 1, sizes_known=False).align is False
+    assert TrainConfig().resolve(8, 1, sizes_known=True).align is True
+    with pytest.raises(InputError, match=r"train\.align = true needs the sizes"):
+        TrainConfig(align=True).resolve(8, 1, sizes_known=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "unread"),
+    [
+        ({}, []),
+        ({"threshold": 0.9, "mu": 3, "lambda_u": 3.0, "exclude_labelled": True}, []),
+        ({"algorithm": "freematch", "threshold": 0.9, "fairness": 0.1}, ["threshold"]),
+        ({"algorithm": "freematch", "threshold": 0.7}, []),  # what it would be by itself: a resolved recipe says so too
+        ({"algorithm": "supervised", "mu": 3, "lambda_u": 3.0}, ["mu", "lambda_u"]),
+        ({"softness": 1.0, "statistics_decay": 0.9}, ["softness", "statistics_decay"]),
+        ({"encoder": "judge", "weak_views": 2, "feature_noise": 2.0}, ["encoder", "weak_views", "feature_noise"]),
+        ({"network": "head", "encoder": "judge", "feature_noise": 2.0, "weak_views": 2}, ["weak_views"]),
+        ({"network": "head", "encoder": "judge", "augment": "usb", "size": 64}, ["size", "augment"]),
+        ({"network": "head", "encoder": "torchvision:resnet18", "weak_views": 2, "augment": "usb"}, []),
+    ],
+)
+def test_what_nothing_reads_is_told(settings, unread):
+    lines = without_effect(TrainConfig(**settings).resolve(8, 1, "cpu"), "cpu")
+    told = [line.partition(" = ")[0].removeprefix("train.") for line in lines]
+    assert sorted(told) == sorted(unread)
+    assert all("has no effect" in line for line in lines)

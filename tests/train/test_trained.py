@@ -14,7 +14,7 @@ import hume_ssl
 from hume_ssl.errors import InputError
 from hume_ssl.files import read_safetensors, write_safetensors
 from hume_ssl.items import load_items
-from hume_ssl.train import TrainResult, predict, train_fixmatch, trained
+from hume_ssl.train import TrainResult, predict, prediction, train_fixmatch, trained
 from hume_ssl.train.sources import PixelSource
 from hume_ssl.train_config import TrainConfig
 
@@ -48,10 +48,10 @@ def test_a_network_read_back_says_what_it_said(tmp_path: Path, shape: tuple[int,
     trained.save(tmp_path / "model.safetensors", result.state_dict, result.network, ["dark", "bright"])
     again = trained.load(tmp_path / "model.safetensors")
     assert again.facts["class_names"] == ["dark", "bright"] and again.shape == (3 if shape[2:] else 1, *shape[:2])
-    assert said_of(again.model, images_of(shape)).tobytes() == result.probabilities.tobytes()
+    assert said_of(again.model, images_of(shape)).max(1).tobytes() == result.confidence.tobytes()
     labels, confidence = trained.label(again, load_items(images_of(shape)), CPU)
     np.testing.assert_array_equal(labels, result.predictions)
-    np.testing.assert_array_equal(confidence, result.probabilities.max(1))
+    np.testing.assert_array_equal(confidence, result.confidence)
     trained.save(tmp_path / "twice.safetensors", again.model.state_dict(), result.network, ["dark", "bright"])
     assert (tmp_path / "twice.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
@@ -77,14 +77,14 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     result = short_training((8, 8))
     network = trained.from_state(result.state_dict, result.network, "it")
     items = load_items(images_of((8, 8)))
-    monkeypatch.setattr(trained, "CHUNK", 7)
+    monkeypatch.setattr(prediction, "VALUES", 7 * 64 + 5)
     seen: list[int] = []
     whole = trained.decode
     monkeypatch.setattr(trained, "decode", lambda i, a, b, *rest: seen.append(b - a) or whole(i, a, b, *rest))
     labels, confidence = trained.label(network, items, CPU)
     assert seen == [7, 7, 7, 7, 2]
     np.testing.assert_array_equal(labels, result.predictions)
-    np.testing.assert_allclose(confidence, result.probabilities.max(1), rtol=1e-5)
+    np.testing.assert_allclose(confidence, result.confidence, rtol=1e-5)
 
 
 def test_the_api_labels_new_images_by_a_training(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_api_labels_new_images_by_a_training(tmp_path: Path) -> None:
     for new in (images_of((8, 8))[10:], tmp_path / "new.npy"):
         labels, confidence = hume_ssl.assign(result, new, device="cpu")
         np.testing.assert_array_equal(labels, result.predictions[10:])
-        np.testing.assert_allclose(confidence, result.probabilities[10:].max(1), rtol=1e-5)
+        np.testing.assert_allclose(confidence, result.confidence[10:], rtol=1e-5)
     with pytest.raises(InputError, match="uint8"):
         hume_ssl.assign(result, np.zeros((3, 8, 8)))
 
@@ -128,7 +128,7 @@ def test_a_weights_file_is_not_needed_again_and_its_folder_not_told(tmp_path: Pa
         trained.load(tmp_path / "model.safetensors"), load_items(images_of((32, 32, 3))), CPU
     )
     np.testing.assert_array_equal(labels, result.predictions)
-    np.testing.assert_array_equal(confidence, result.probabilities.max(1))
+    np.testing.assert_array_equal(confidence, result.confidence)
 
 
 def test_the_facts_are_those_of_the_training(tmp_path: Path) -> None:
