@@ -46,7 +46,8 @@ OWNED: dict[str, tuple[str, ...]] = {
         "items.csv",
         "spaces/*.npy",
         "spaces/spaces.json",
-        "spaces/views*.json",
+        "spaces/views.json",
+        "spaces/*.growing.json",
         "searches/labellings.npy",
         "searches/searches.csv",
         "searches/encoders.safetensors",
@@ -99,6 +100,7 @@ def decide(
         overwrite=overwrite,
         searches=searches,
         resumable=resumable,
+        **({"elsewhere": "give it another --name"} if stage.startswith("train/") else {}),
     )
 
 

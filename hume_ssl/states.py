@@ -29,10 +29,12 @@ def next_step(
     overwrite: bool,
     searches: int | None,
     resumable: bool,
+    elsewhere: str = "name another folder with --run",
 ) -> Decision:
     """The cell of the table for a stage with this record in run.json ({} if absent).
 
-    `where` begins the messages. `missing` are artefacts of a finished stage that are gone: it counts as unfinished.
+    `where` begins the messages, `elsewhere` is how to keep both outputs. `missing` are artefacts of a finished stage
+    that are gone: it counts as unfinished.
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other: give one of them")
@@ -41,8 +43,7 @@ def next_step(
     differ = differences(record["identity"], identity)
     if differ:
         raise InputError(
-            f"{where} was made from other inputs: {'; '.join(differ)}: "
-            "name another folder with --run, or give --overwrite to start again"
+            f"{where} was made from other inputs: {'; '.join(differ)}: {elsewhere}, or give --overwrite to start again"
         )
     if record["status"] != "finished" or missing:
         if resume:

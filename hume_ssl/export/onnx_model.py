@@ -1,7 +1,8 @@
 """A network as one ONNX file: uint8 images in, probabilities out, class names in its metadata.
 
-Input "images", uint8 (b, c, h, w), any b; output "probabilities", float32 (b, k). The metadata has "classes", a JSON
-list of names by class id, and "hume_ssl", a JSON object of what the network is.
+Input "images", uint8 (b, c, h, w), any b, or "vectors", float32 (b, d), of a head on a space; output "probabilities",
+float32 (b, k). The metadata has "classes", a JSON list of names by class id, "preparation", how an image becomes the
+input, in words, and "hume_ssl", a JSON object of what the network is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hume_ssl.train.trained import Trained
 
 EXPORTED = (2, 9)  # torch's exporter by torch.export is the default from this version on; before, it is TorchScript's
-INPUT, OUTPUT = "images", "probabilities"
+IMAGES, VECTORS, OUTPUT = "images", "vectors", "probabilities"
 
 
 def check() -> None:
@@ -45,7 +46,10 @@ def write(trained: Trained, class_names: list[str], path: Path) -> list[Path]:
     import onnx
     import torch
 
-    images = torch.zeros(2, *trained.shape, dtype=torch.uint8)
+    from hume_ssl.train.trained import preparation
+
+    shape = trained.facts["shape"]
+    images = torch.zeros(2, *shape, dtype=torch.float32 if len(shape) == 1 else torch.uint8)
     try:
         with _quiet(), torch.inference_mode():
             model = convert(torch.nn.Sequential(trained.model, torch.nn.Softmax(1)).eval(), images)
@@ -59,6 +63,7 @@ def write(trained: Trained, class_names: list[str], path: Path) -> list[Path]:
         part.ClearField("doc_string")
     kept = {key: value for key, value in trained.facts.items() if key != "class_names"}
     facts = {"classes": json.dumps(class_names), "hume_ssl": json.dumps(kept, sort_keys=True)}
+    facts["preparation"] = preparation(trained.facts)
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
     files.write_bytes(path, model.SerializeToString(deterministic=True))
@@ -69,7 +74,7 @@ def convert(network: nn.Module, images: Tensor, exported: bool | None = None) ->
     """A network as an onnx.ModelProto with a batch of any size, by the exporter that this torch has as its default.
 
     Args:
-        images: uint8 (2, c, h, w), as an example.
+        images: uint8 (2, c, h, w), or float32 (2, d), as an example.
         exported: by torch.export (True) or TorchScript (False); None: by the version of torch.
     """
     import onnx
@@ -77,7 +82,8 @@ def convert(network: nn.Module, images: Tensor, exported: bool | None = None) ->
 
     if exported is None:
         exported = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= EXPORTED
-    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    given = IMAGES if images.dtype == torch.uint8 else VECTORS
+    names: dict[str, Any] = {"input_names": [given], "output_names": [OUTPUT]}
     if exported:
         batch = torch.export.Dim("batch", min=1)
         program = torch.onnx.export(
@@ -86,7 +92,7 @@ def convert(network: nn.Module, images: Tensor, exported: bool | None = None) ->
         assert program is not None
         return program.model_proto
     data: Any = io.BytesIO()  # newer torch says it takes a path only, and takes this as ever
-    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    axes = {given: {0: "batch"}, OUTPUT: {0: "batch"}}
     torch.onnx.export(network, (images,), data, dynamo=False, dynamic_axes=axes, **names)
     return onnx.load_model_from_string(data.getvalue())
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hume_ssl import files
 
@@ -15,14 +16,21 @@ README = """\
 model.pth     torch state dict of the trained network ({network}): loads with weights_only=True, no pickled code
 classes.json  class names; the position in the list is the class id
 
-Input: uint8 images (b, {channels}, {height}, {width}), {order}, 0 to 255, as they are: subtracting the mean and
-dividing by the standard deviation is part of the network (its buffers mean and std, in 0..255 units).
+{takes}
 Output: logits (b, {classes}); softmax(1) gives the probabilities.
 
 With hume_ssl:
 
 {ours}
 {theirs}"""
+IMAGES = """\
+Input: uint8 images (b, {channels}, {height}, {width}), {order}, 0 to 255, as they are: subtracting the mean and
+dividing by the standard deviation is part of the network (its buffers mean and std, in 0..255 units).
+An image is {preparation}.
+"""
+VECTORS = """\
+Input: rows of the judge space, float32 (b, {width}): a linear layer, with the mean and the scale of its input inside.
+"""
 OURS = """\
     import json, torch
     from hume_ssl.train.trained import rebuild
@@ -67,19 +75,25 @@ def write(trained: Trained, class_names: list[str], path: Path) -> list[Path]:
 
 
 def _readme(trained: Trained) -> str:
-    facts = trained.facts
-    network, (channels, height, width) = str(facts["network"]), trained.shape
+    facts, network = trained.facts, str(trained.facts["network"])
     needed = {key: facts[key] for key in NEEDED if key in facts}
     return README.format(
         network=network,
-        channels=channels,
-        height=height,
-        width=width,
-        order="red, green, blue" if channels == 3 else "grey",
+        takes=_takes(facts),
         classes=facts["classes"],
         ours=OURS.format(facts=repr(needed)),
         theirs=_theirs(network, int(facts["classes"])) if network.startswith("torchvision:") else "",
     )
+
+
+def _takes(facts: Mapping[str, Any]) -> str:
+    from hume_ssl.train.trained import preparation
+
+    if len(facts["shape"]) == 1:
+        return VECTORS.format(width=facts["shape"][0])
+    channels, height, width = facts["shape"]
+    order = "red, green, blue" if channels == 3 else "grey"
+    return IMAGES.format(channels=channels, height=height, width=width, order=order, preparation=preparation(facts))
 
 
 def _theirs(network: str, classes: int) -> str:

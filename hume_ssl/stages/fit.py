@@ -15,6 +15,7 @@ from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.head import head_source
+from hume_ssl.stages.pixels import train_pixels
 from hume_ssl.stages.ranks import processes
 from hume_ssl.stages.table import Found, load_found, read_labels, stored_items, stored_recipe
 
@@ -48,7 +49,7 @@ def fit(
     if config.network == "head":
         images = head_source(config, run, items, found.train, local_device(task["device"]))
     else:
-        images = items.pixels(train_size(config, items))
+        images = train_pixels(config, run, items)
     return train_fixmatch(
         images,
         index,
@@ -80,10 +81,3 @@ def known_shares(recipe: DiscoverRecipe, found: Found) -> list[float] | None:
     if isinstance(recipe.search.prior, tuple):
         return matched_shares(recipe.search.prior, sizes)
     return [1.0] * len(sizes) if recipe.data.balanced else None
-
-
-def train_size(config: TrainConfig, items: Items) -> tuple[int, int]:
-    """(height, width) to train at: the most common size, its longer side brought to `train.size` (resolved)."""
-    height, width = items.common_size
-    share = int(config.size) / max(height, width)
-    return max(1, round(height * share)), max(1, round(width * share))

@@ -18,9 +18,10 @@ from hume_ssl.errors import InputError
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
-from hume_ssl.stages.fit import fit, known_shares, train_size
+from hume_ssl.stages.fit import fit, known_shares
 from hume_ssl.stages.head import JUDGE, make_views, weights_hashes, whole_network, with_head
 from hume_ssl.stages.inputs import full_weights
+from hume_ssl.stages.pixels import make_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
 from hume_ssl.stages.select import stage_name
 from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_recipe
@@ -102,6 +103,8 @@ def train_fixmatch(
     run.log(f"{step} {stage}: {told}; {recipe.train!r}")
     if recipe.train.network == "head":
         make_views(recipe.train, run, items, where.type, say, show=show)
+    else:
+        make_pixels(recipe.train, run, items, show=show)
     what = f"{recipe.train.algorithm} ({recipe.train.network})"
     task: dict[str, Any] = {
         "train": name,
@@ -174,9 +177,9 @@ def announcement(
 
 def uses(network: Mapping[str, Any]) -> dict[str, str]:
     """What a trained network, by its facts, can be used for: command and purpose."""
-    if len(network["shape"]) == 1:  # a head on a space: it takes no images
-        return {}
-    return {"assign --images DIR": "labels new images", "export --to onnx": "takes the network elsewhere"}
+    takes_images = len(network["shape"]) > 1  # a head on a space takes none
+    new = {"assign --images DIR": "labels new images"} if takes_images else {}
+    return {**new, "export --to onnx": "takes the network elsewhere"}
 
 
 def evaluations_table(result: TrainResult) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hume_ssl.train.devices import send
 from hume_ssl.train_config import TrainConfig
 
 State = dict[str, Tensor]
@@ -75,7 +76,7 @@ def flexmatch(probabilities: Tensor, items: Tensor, state: State, config: TrainC
 
     # rows to write (u,): what is not confident, and all but the last of an item's entries, goes to the spare row.
     # No shape here depends on the values, so a GPU is not waited for, and no row gets two different values.
-    rows = torch.where(confidence >= float(config.threshold), items.to(table.device), spare)
+    rows = torch.where(confidence >= float(config.threshold), send(items, table.device), spare)
     rows, order = rows.sort(stable=True)
     last = torch.cat([rows[1:] != rows[:-1], rows.new_ones(1, dtype=torch.bool)])
     rows = torch.where(last, rows, spare)

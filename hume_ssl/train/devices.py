@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hume_ssl.search.precision import has_bfloat16
 
@@ -62,3 +63,10 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device, without waiting for what that still has to do: a copy from ordinary memory would."""
+    if values.device.type == "cpu" and device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hume_ssl.train.batches import chunks, spread
+from hume_ssl.train.devices import send
 from hume_ssl.train.sources import RESIDENT, Kind
 
 Rows = Callable[[NDArray[np.int64]], NDArray[Any]]  # items (b,) -> vectors (b, d)
@@ -61,10 +62,10 @@ class ViewSource:
 
     def _take(self, items: Tensor, which: Tensor) -> Tensor:
         if self._resident is not None:
-            vectors = self._resident[items.to(self.device), which.to(self.device)].float()
+            vectors = self._resident[send(items, self.device), send(which, self.device)].float()
         else:
             taken = self._views[items.numpy(), which.numpy()]
-            vectors = torch.from_numpy(np.ascontiguousarray(taken)).to(self.device).float()
+            vectors = send(torch.from_numpy(np.ascontiguousarray(taken)), self.device).float()
         return vectors.clamp_min(0).sqrt() if self.rooted else vectors  # a view may be where no plain image is
 
 
@@ -92,8 +93,8 @@ class NoisySource:
     def plain(self, items: Tensor) -> Tensor:
         """float32 (b, d)."""
         if self._resident is not None:
-            return self._resident[items.to(self.device)].float()
-        return torch.from_numpy(np.ascontiguousarray(self._space[items.numpy()])).to(self.device).float()
+            return self._resident[send(items, self.device)].float()
+        return send(torch.from_numpy(np.ascontiguousarray(self._space[items.numpy()])), self.device).float()
 
     def views(
         self, items: Tensor, kinds: tuple[Kind, ...], generator: torch.Generator, part: slice = slice(None)
@@ -106,7 +107,7 @@ class NoisySource:
                 made.append(vectors)
             else:
                 noise = torch.randn(len(items), *self.shape, generator=generator)[part] * self.scale
-                made.append(vectors + noise.to(self.device))
+                made.append(vectors + send(noise, self.device))
         return tuple(made)
 
     def statistics(self, items: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from torchvision.transforms import functional as tvf
 
 from hume_ssl import files
 from hume_ssl.errors import InputError
+from hume_ssl.growing import GrowingArray
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.search.precision import has_bfloat16
@@ -31,7 +32,6 @@ from hume_ssl.spaces.embed import image_batches
 from hume_ssl.spaces.spec import EncoderSpec, check_spec
 from hume_ssl.spaces.torchvision_encoder import Preprocess, build_network, build_preprocess, output_width
 from hume_ssl.train.batches import generator
-from hume_ssl.train.growing import GrowingArray
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak
 
 CHUNK = 64  # items drawn together; part of what the bytes follow from

@@ -18,7 +18,7 @@ from hume_ssl.train.algorithms import RULES, pseudo_targets, uses_unlabelled
 from hume_ssl.train.alignment import align, first_alignment
 from hume_ssl.train.batches import spread
 from hume_ssl.train.checks import check_inputs, checked_shares, resolved, whole_numbers
-from hume_ssl.train.devices import SMALL_NETWORKS, seed_layers, threads, tuned, use_bf16
+from hume_ssl.train.devices import SMALL_NETWORKS, seed_layers, send, threads, tuned, use_bf16
 from hume_ssl.train.feed import Steps, feed
 from hume_ssl.train.label_noise import first_weights
 from hume_ssl.train.logger import Logger
@@ -151,7 +151,7 @@ def train_fixmatch(
     count = 1 if where.type == "cpu" and config.network in SMALL_NETWORKS else torch.get_num_threads()
     with threads(count), tuned(where):
         for with_label, without, *views in feed(batches, run.step, steps, config.workers):
-            x, u_weak, u_strong = (view.to(where, non_blocking=True) for view in views)
+            x, u_weak, u_strong = (send(view, where) for view in views)
 
             # one forward pass for all of this process's views; then the logits of the whole batch
             seed_layers(config.seed, run.step, where, together.rank)
@@ -161,7 +161,9 @@ def train_fixmatch(
             of_weak, run.alignment = align(of_weak, run.alignment)
             targets, run.rule_state = pseudo_targets(rule, of_weak, without, run.rule_state, config)
             place = place_of[with_label]
-            labelled_part = labelled_loss(of_labelled, label_at[place].to(where), run.label_weights[place].to(where))
+            labelled_part = labelled_loss(
+                of_labelled, send(label_at[place], where), send(run.label_weights[place], where)
+            )
             unlabelled_part = unlabelled_loss(of_strong, targets)
             added = extra_loss(config.algorithm, of_strong, targets, run.rule_state, config)
             loss = labelled_part + lambda_u * unlabelled_part + added
@@ -176,7 +178,7 @@ def train_fixmatch(
             run.step += 1
 
             # what there is to tell, and to keep
-            expected = consensus_of[without].to(where)  # (u,), -1 where unknown
+            expected = send(consensus_of[without], where)  # (u,), -1 where unknown
             comparable = (targets.weights > 0) & (expected >= 0)
             agreeing = comparable & (targets.labels == expected)
             one, used = torch.ones((), device=where), targets.weights.sum() / max(u, 1)

@@ -15,11 +15,7 @@ from torch.nn import functional as nnf
 from torchvision.transforms.v2 import functional as tvf
 
 from hume_ssl.train.augment_presets import OPERATIONS
-
-
-def send(parameters: Tensor, device: torch.device) -> Tensor:
-    """CPU parameters on the device, without waiting for what it still has to do."""
-    return parameters.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else parameters.to(device)
+from hume_ssl.train.devices import send
 
 
 def apply_operation(images: Tensor, op: Tensor, value: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hume_ssl.train.batches import chunks
+from hume_ssl.train.devices import send
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak, rows
 
 Kind = Literal["weak", "strong"]
@@ -64,8 +65,8 @@ class PixelSource:
     def plain(self, items: Tensor) -> Tensor:
         """uint8 (b, c, h, w)."""
         if self._resident is not None:
-            return self._resident[items.to(self.device)]
-        return as_tensor(self.images[items.cpu().numpy()]).to(self.device)
+            return self._resident[send(items, self.device)]
+        return send(as_tensor(self.images[items.numpy()]), self.device)
 
     def views(
         self, items: Tensor, kinds: tuple[Kind, ...], generator: torch.Generator, part: slice = slice(None)

@@ -48,6 +48,24 @@ class Trained:
         return int(channels), int(height), int(width)
 
 
+def preparation(facts: Mapping[str, Any]) -> str:
+    """In words, how an image becomes what the network takes; "" for a head on a space."""
+    if len(facts["shape"]) == 1:
+        return ""
+    channels, height, width = facts["shape"]
+    colours = "to red, green and blue" if channels == 3 else "to grey"
+    if "encoder" in facts:
+        from hume_ssl.spaces.spec import parse_spec
+        from hume_ssl.spaces.torchvision_encoder import build_preprocess
+
+        how = build_preprocess(parse_spec(facts["encoder"]))
+        whole = not isinstance(how.resize, int)
+        resize = f"to {how.size[0]} x {how.size[1]}" if whole else f"its shorter side to {how.resize}"
+        crop = "" if how.crop is None else f", then the central {how.crop} x {how.crop}"
+        return f"converted {colours}, resized {resize} ({how.interpolation}, antialiased){crop}"
+    return f"converted {colours}, resized to {height} x {width} whatever its proportions (bilinear, antialiased)"
+
+
 def describe(config: TrainConfig, *, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
     """What :func:`rebuild` needs, as JSON has it; of a weights file the name alone, since it is not read again.
 

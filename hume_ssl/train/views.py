@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hume_ssl.errors import InputError
 from hume_ssl.train.augment_presets import OPERATIONS, PRESETS, Between, Cutout, padding
-from hume_ssl.train.operations import apply_operation, move_pixels, send
+from hume_ssl.train.devices import send
+from hume_ssl.train.operations import apply_operation, move_pixels
 
 
 class WeakDraw(NamedTuple):

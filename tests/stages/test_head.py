@@ -184,6 +184,7 @@ def test_the_trained_head_labels_images_and_is_exported(hume: Hume, images: Path
     answer = hume("export", "--to", "torch")
     assert answer.code == 0, answer.err
     readme = Path("hume-run/export/torch/README.txt").read_text()
+    assert "An image is converted to red, green and blue, resized to 40 x 40 (bilinear, antialiased)." in readme
     assert "(b, 3, 40, 40)" in readme and str(with_network) not in readme
     [line] = [line for line in readme.splitlines() if "rebuild({" in line]
     network = rebuild(ast.literal_eval(line.partition("rebuild(")[2][:-1]))
@@ -195,13 +196,29 @@ def test_the_trained_head_labels_images_and_is_exported(hume: Hume, images: Path
     np.testing.assert_allclose(said.max(1).values, labels["confidence"][:8], atol=1e-5)
 
 
-def test_a_head_on_a_space_labels_no_images(hume: Hume, spaces: Path, with_network: Path) -> None:
+def test_a_head_on_a_space_labels_no_images_and_is_exported(hume: Hume, spaces: Path, with_network: Path) -> None:
+    """A linear layer on rows of the judge space: torch and ONNX say of them what the training said."""
+    ort = pytest.importorskip("onnxruntime")
     assert hume(*TRAIN).code == 0
     before = artefacts_of(Path("hume-run"))
-    for command in (["assign", "--images", str(with_network / "images.npy")], ["export", "--to", "torch"]):
-        answer = hume(*command)
-        assert answer.code == 2 and "trained on a space of 8 features and takes no images" in answer.err
+    answer = hume("assign", "--images", str(with_network / "images.npy"))
+    assert answer.code == 2 and "trained on a space of 8 features and takes no images" in answer.err
     assert artefacts_of(Path("hume-run")) == before
+    for form in ("torch", "onnx"):
+        assert hume("export", "--to", form).code == 0
+    rows = np.load("hume-run/spaces/judge.npy")
+    readme = Path("hume-run/export/torch/README.txt").read_text()
+    assert "rows of the judge space, float32 (b, 8)" in readme
+    [line] = [line for line in readme.splitlines() if "rebuild({" in line]
+    network = rebuild(ast.literal_eval(line.partition("rebuild(")[2][:-1]))
+    network.load_state_dict(torch.load("hume-run/export/torch/model.pth", weights_only=True))
+    with torch.inference_mode():
+        said = network.eval()(torch.from_numpy(rows)).softmax(1).numpy()
+    [onnx] = ort.InferenceSession("hume-run/export/onnx/model.onnx").run(None, {"vectors": rows})
+    np.testing.assert_allclose(onnx, said, atol=1e-5)
+    predictions = pd.read_csv("hume-run/train/fixmatch-per-class-2/predictions.csv")
+    assert said.argmax(1).tolist() == predictions["label"].tolist()
+    np.testing.assert_allclose(said.max(1), predictions["confidence"], atol=1e-5)
 
 
 def test_networks_for_images_need_images(hume: Hume, spaces: Path) -> None:

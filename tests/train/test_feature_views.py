@@ -12,13 +12,13 @@ from PIL import Image
 from torchvision.transforms import functional as tvf
 
 from hume_ssl.errors import InputError
+from hume_ssl.growing import GrowingArray
 from hume_ssl.items import bare_items, load_items
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
 from hume_ssl.train import feature_views
 from hume_ssl.train.batches import generator
 from hume_ssl.train.feature_views import ViewPlan, describe_views, embed_views, views_name, working_size
-from hume_ssl.train.growing import GrowingArray
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak
 
 PLAN = ViewPlan(weak=2, strong=2, precision="float32")
