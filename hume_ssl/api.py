@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Discovery", "assign", "discover", "evaluate", "find_consensus", "select", "train_fixmatch"]
 
-# What `discover` takes for spaces where nothing is said: random features of the pixels at two widths.
-DEFAULT_ENCODERS = ("kernel:rbf?width=0.5&dim=512", "kernel:rbf?width=0.7&dim=1024")
-
 
 def discover(
     images: Array | str | Path | None = None,
@@ -60,7 +57,8 @@ def discover(
             settings={"search.objective": "turtle"} it is a space like the judges, read as it is, and where judges are
             given and neither a labeller nor encoders, there is none.
         judges: (n, d2) floats each; those that the other encoders make come after them.
-        encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: random features of the pixels at two widths.
+        encoders: KIND:NAME[@FILE][?key=value]; none, and spaces wanting: the best pair on
+            this machine (`hume-ssl embed --list`), at least random features of the pixels at two widths.
         train: (n,) True for items to learn from; None: all.
         searches, seed, preset, neighbours, device: as on the command line.
         prior: sizes of the classes: "uniform", "free", k shares or a file of them; see `hume_ssl.search.prior`.
@@ -237,13 +235,16 @@ def _make_spaces(
         return []
     if images is None:
         raise InputError("no images and no labeller: give images=..., or labeller=... and judges=...")
+    from hume_ssl.devices import pick_device
     from hume_ssl.items import load_items
+    from hume_ssl.spaces.choice import best_here
     from hume_ssl.spaces.embed import embed
     from hume_ssl.spaces.spec import parse_spec
 
     items = load_items(images)
     mask = _mask(train, len(items))
-    chosen = encoders or (DEFAULT_ENCODERS if labeller and judge else DEFAULT_ENCODERS[:1])
+    best, _ = best_here(items.channels == 3, str(pick_device(device)) != "cpu") if not encoders else ((), None)
+    chosen = encoders or (best if labeller and judge else best[:1])
     return [embed(items, parse_spec(text), mask, device=device) for text in chosen]
 
 

@@ -101,6 +101,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to the file `target` in the same folder."""
+    temporary = path.parent / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-100:]}"
+    os.symlink(target, temporary)
+    os.replace(temporary, path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8 with the line ends it has; file names that are no UTF-8 keep their bytes."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
@@ -109,6 +116,24 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write JSON: NaN and infinity as null, arrays as lists, keys in the order given."""
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def any_text() -> Iterator[None]:
+    """Have pandas keep text in Python's own strings: in pyarrow's, where that is installed, file names that are no
+    UTF-8 cannot be."""
+    import pandas as pd
+
+    with pd.option_context("mode.string_storage", "python"):
+        yield
+
+
+def table_of(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A table of these columns, in which file names may be any."""
+    import pandas as pd
+
+    with any_text():
+        return pd.DataFrame(dict(columns))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -150,7 +175,7 @@ def read_csv(path: Path, text: tuple[str, ...] = (), separator: str = ",") -> pd
         header = pd.read_csv(path, nrows=0, **how).columns
         how["dtype"] = {column: str for column in header if column in TEXT_COLUMNS + text}
         how["na_values"] = {column: [""] for column in header if column not in TEXT_COLUMNS + text}
-        with warnings.catch_warnings():
+        with any_text(), warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are cut to the header
             table: pd.DataFrame = pd.read_csv(path, **how)
     except pd.errors.ParserWarning as error:

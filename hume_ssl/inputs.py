@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import read_npy
+from hume_ssl.files import any_text, read_npy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,14 +33,15 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            encoding_errors="surrogateescape",
-            index_col=False,
-        )
+        with any_text():
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                encoding_errors="surrogateescape",
+                index_col=False,
+            )
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; check its path") from None
     except (ValueError, OSError) as error:  # empty, ragged, not UTF-8

@@ -1,8 +1,8 @@
 """The run folder: the only module that knows which file lies where, and what state each stage is in.
 
 A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "selection/ask-20",
-"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain". run.json holds one record
-for each.
+"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain", "spaces/NAME". run.json
+holds one record for each.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ OWNED: dict[str, tuple[str, ...]] = {
         "consensus-searches.csv",
         "classes.csv",
     ),
-    "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv", "class-count/*.npy"),
+    "spaces": ("{}.npy", "{}.safetensors", "{}.growing.npy", "{}.growing.json"),
+    "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv"),
     "selection": ("{}/labels.csv",),
     "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
               "{}/evaluations.csv", "{}/predictions.csv", "{}/model.safetensors",
@@ -140,10 +141,6 @@ class RunFolder:
     def batch_checkpoint(self, start: int) -> Path:
         """The state of the batch in hand that begins with search `start`; only while it runs."""
         return self.searches / f"checkpoint-batch-{start}.safetensors"
-
-    def class_count_space(self, name: str) -> Path:
-        """A space made to try numbers of classes in; only while they are tried."""
-        return self.class_count_rows.parent / self.space(name).name
 
     def labels_csv(self, per_class: int) -> Path:
         """The label file with at most `per_class` items a class."""
@@ -357,6 +354,7 @@ class RunFolder:
 
     # Reading and writing, here so that stages need one import.
     write_bytes = staticmethod(files.write_bytes)
+    write_link = staticmethod(files.write_link)
     write_text = staticmethod(files.write_text)
     write_json = staticmethod(files.write_json)
     write_csv = staticmethod(files.write_csv)

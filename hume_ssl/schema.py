@@ -161,6 +161,7 @@ class SpacesConfig(Table):
     """How the spaces are made from images."""
 
     encoders: Texts = ()  # KIND:NAME[@WEIGHTS_FILE][?key=value]: the labeller, then the judge
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of networks; auto: bfloat16 on GPUs that compute in it
 
 
 class SearchConfig(Table):

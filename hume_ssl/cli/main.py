@@ -13,6 +13,7 @@ import typer
 from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
+from hume_ssl.cli.spaces import embed
 from hume_ssl.cli.taking import assign, export
 from hume_ssl.errors import InputError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Images without labels in; a labelled set you can trust, and a classifier trained from it, out.",
 )
 app.command("discover")(discover)
+app.command("embed")(embed)
 app.command("select")(select)
 app.command("train-fixmatch")(train_fixmatch)
 app.command("evaluate")(evaluate)

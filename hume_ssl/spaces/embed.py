@@ -1,33 +1,33 @@
-"""Items -> a space, by one encoder: decode in worker processes, encode in batches, write chunk by chunk."""
+"""Items -> a space, by one encoder: whole, or chunk by chunk into a file, so that what was cut off goes on."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl import files
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
-from hume_ssl.files import sha256_file
-from hume_ssl.images import available_cores, open_image
+from hume_ssl.growing import GrowingArray
 from hume_ssl.items import Items
-from hume_ssl.progress import Progress
+from hume_ssl.progress import Progress, Silent
 from hume_ssl.spaces.spec import EncoderSpec, check_spec
-from hume_ssl.workers import begin_worker
 
 if TYPE_CHECKING:
-    import torch
-    from PIL import Image
+    from hume_ssl.spaces.encode import Meter
 
-Allocate = Callable[[tuple[int, int]], NDArray[Any]]
+CHUNK = 1024  # items of which a cut-off embedding keeps all or none; part of what the bytes follow from
+FORMAT = 1  # of what a space follows from: under a higher number, spaces made by an older version are made again
 
-_BATCH_CPU, _BATCH_GPU = 64, 256
-_FEW_FILES, _FEW_ROWS = 1024, 20_000
+Chunks = Callable[[Sequence[int]], Iterator[NDArray[np.float32]]]
+Spread = Callable[[Chunks, Sequence[int]], Iterable[NDArray[np.float32]]]
 
 
 def embed(
@@ -36,167 +36,163 @@ def embed(
     train: NDArray[np.bool_],
     *,
     device: str = "auto",
+    precision: str = "float32",
     progress: Progress | None = None,
-    allocate: Allocate | None = None,
+    path: Path | None = None,
     batch: int | None = None,
     workers: int | None = None,
+    meter: Meter | None = None,
+    spread: Spread | None = None,
 ) -> NDArray[Any]:
-    """The space of all items under one encoder, (n, d) float32.
+    """The space of all items under one encoder, (n, d) float32; of `npy:FILE` the file itself.
 
     Args:
         items: n images.
         spec: the encoder.
         train: (n,) True for train items; only encoders fitted to the data (kernel) use it, and only these items.
         device: auto, cpu, cuda or mps: where a network runs.
-        progress: advanced by one an item.
-        allocate: makes the array that is filled and returned from its shape (n, d), for example a memory-mapped one;
-            None: an array in memory.
-        batch: images encoded at once; it changes values by rounding only.
+        precision: float32 or bfloat16 (autocast): what a network computes in.
+        progress: advanced by one an item, those already there included.
+        path: .npy file in which the space grows and where it lies in the end, memory-mapped; an embedding that was cut
+            off there goes on. None: an array in memory.
+        batch: images encoded at once; it changes values by rounding only. None: 64 on a CPU, as many as fit on a GPU.
         workers: processes that decode; None: as many as pay off. Where processes are spawned (macOS, Windows), a script
             needs the usual `if __name__ == "__main__":` around its call.
+        meter: takes how many images a network encoded, and how long it waited for them.
+        spread: runs chunks of items in several processes; it takes what makes the features of chunks by their numbers,
+            and those numbers.
 
     Raises:
-        InputError: no images, one that cannot be read (named), wrong weights, an image size the network cannot take.
+        InputError: no images, one that cannot be read (named), wrong weights, an image size the network cannot take, an
+            encoder that gives no numbers, too little room on the disk.
     """
-    if not items.has_images:
+    check_embeddable(items, spec, train)
+    if spec.kind == "npy":
+        return given_space(items, spec)
+    progress = progress or Silent()
+    if spec.kind == "kernel":
+        from hume_ssl.spaces import kernel
+
+        features = kernel.fit_items(items, spec, train)
+        width = kernel.dimension(spec)
+
+        def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+            rows = [_rows(number, items) for number in numbers]
+            return kernel.encode_chunks(items, kernel.pixel_size(items, spec), features, rows)
+    else:
+        from hume_ssl.spaces.encode import Engine
+
+        engine = Engine(spec, pick_device(device), precision, batch)
+        width = engine.width
+
+        def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+            return engine.encode(items, [_rows(number, items) for number in numbers], workers, meter)
+
+    key = json.dumps(files.plain(describe(items, spec, train, precision)), sort_keys=True)
+    growing = GrowingArray(path, key) if path is not None else None
+    shape = (len(items), width)
+    out = growing.open(shape, np.float32) if growing is not None else np.empty(shape, dtype=np.float32)
+    begun = growing.chunks if growing is not None else 0
+    progress.advance(min(begun * CHUNK, len(items)))
+    numbers = range(begun, -(-len(items) // CHUNK))
+    for number, rows in zip(numbers, (spread or _alone)(chunks, numbers), strict=True):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise InputError(
+                f"the encoder {spec.text!r} gives a value that is no number for item {number * CHUNK + bad[0]}; give "
+                "another encoder, or another precision"
+            )
+        out[number * CHUNK : number * CHUNK + len(rows)] = rows
+        if growing is not None:
+            growing.keep({})
+        progress.advance(len(rows))
+    if growing is None or path is None:
+        return out
+    del out
+    growing.finish()
+    return files.read_npy(path)
+
+
+def check_embeddable(items: Items, spec: EncoderSpec, train: NDArray[np.bool_]) -> None:
+    """Raise InputError where there are no images, no train items, or no weights file."""
+    if not items.has_images and spec.kind != "npy":
         raise InputError(f"the encoder {spec.text!r} needs images; give them with --images")
     if train.shape != (len(items),) or not train.any():
         raise InputError(f"the train mask has shape {train.shape}, for {len(items)} items; it needs a train item")
     check_spec(spec)
-    make = allocate or (lambda shape: np.empty(shape, dtype=np.float32))
+
+
+def given_space(items: Items, spec: EncoderSpec) -> NDArray[Any]:
+    """The array of `npy:FILE`, memory-mapped. Raises InputError unless it has a row an item."""
+    from hume_ssl.spaces.loading import check_space, load_space
+
+    array = load_space(spec.name)
+    check_space(array, spec.name)
+    if len(array) != len(items):
+        raise InputError(f"{spec.name} has {len(array)} rows for {len(items)} items: give one row an item, in order")
+    return array
+
+
+def asked_for(items: Items, spec: EncoderSpec, train: NDArray[np.bool_], precision: str) -> dict[str, object]:
+    """What a space is known by without asking the encoder's library anything: one with the same is the same space."""
+    facts: dict[str, object] = {"format": FORMAT, "encoder": spec.without_path, "items": items.hash}
+    if spec.weights is not None:  # by its content: the same file in another place is the same encoder
+        facts["weights_sha256"] = files.sha256_file(spec.weights.expanduser())
     if spec.kind == "kernel":
-        from hume_ssl.spaces import kernel
+        facts["train_sha256"] = hashlib.sha256(np.packbits(train).tobytes()).hexdigest()
+    elif spec.is_network:
+        facts["precision"] = precision
+        library = {"hub": "torch", "pretrained": "hume_ssl", "open_clip": "open_clip_torch"}.get(spec.kind, spec.kind)
+        facts["library"] = f"{library} {metadata.version(library)}"
+    return facts
 
-        out = make((len(items), kernel.dimension(spec)))
-        kernel.encode(items, spec, train, out, progress)
-        return out
-    return _embed_by_network(items, spec, pick_device(device), progress, make, batch, workers)
 
-
-def describe(items: Items, spec: EncoderSpec) -> dict[str, object]:
-    """What spaces.json records: encoder, hashes of its weights file and of the items, preprocessing."""
-    facts: dict[str, object] = {"encoder": spec.text, "items": items.hash}
-    if spec.weights is not None:
-        check_spec(spec)
-        facts["weights_sha256"] = sha256_file(spec.weights.expanduser())
+def describe(
+    items: Items, spec: EncoderSpec, train: NDArray[np.bool_], precision: str = "float32"
+) -> dict[str, object]:
+    """What spaces.json records: encoder, its weights, the hash of the items, preprocessing, precision."""
+    facts = asked_for(items, spec, train, precision)
+    if spec.kind == "npy":
+        return facts
     if spec.kind == "kernel":
         from hume_ssl.spaces import kernel
 
         return {**facts, "preprocessing": kernel.preprocessing(items, spec)}
-    from hume_ssl.spaces.torchvision_encoder import build_preprocess
+    from hume_ssl.spaces.encoders import build_preprocess, default_weights
 
+    if spec.weights is None:
+        facts["weights"] = default_weights(spec)
     return {**facts, "preprocessing": dict(vars(build_preprocess(spec)))}
 
 
-def _embed_by_network(
-    items: Items,
-    spec: EncoderSpec,
-    device: torch.device,
-    progress: Progress | None,
-    make: Allocate,
-    batch: int | None,
-    workers: int | None,
-) -> NDArray[Any]:
-    import torch
+def width_of(spec: EncoderSpec) -> int:
+    """d of the space that an encoder gives. Raises InputError for weights that do not fit, or a size it cannot take."""
+    check_spec(spec)
+    if spec.kind == "npy":
+        from hume_ssl.spaces.loading import load_space
 
-    from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, output_width
+        return int(load_space(spec.name).shape[1])
+    if spec.kind == "kernel":
+        from hume_ssl.spaces.kernel import dimension
 
-    preprocess = build_preprocess(spec)
-    network = build_network(spec)
-    out = make((len(items), output_width(network, preprocess, spec)))
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    done = 0
-    size = batch or (_BATCH_CPU if device.type == "cpu" else _BATCH_GPU)
-    with torch.inference_mode():
-        for pixels in image_batches(items, preprocess, size, workers):
-            images = preprocess.normalise(pixels.to(device, non_blocking=True))
-            # Channels last: convolutions on a CPU take about half the time.
-            features = network(images.contiguous(memory_format=torch.channels_last))
-            out[done : done + len(features)] = features.float().cpu().numpy()
-            done += len(features)
-            if progress is not None:
-                progress.advance(len(features))
-    assert done == len(items)
-    return out
+        return dimension(spec)
+    from hume_ssl.spaces.encoders import build_network, build_preprocess, output_width
+
+    return output_width(build_network(spec), build_preprocess(spec), spec)
 
 
-def image_batches(
-    items: Items, preprocess: Callable[[Image.Image], Any], batch: int, workers: int | None = None, start: int = 0
-) -> Iterator[Any]:
-    """What `preprocess` makes of the images, stacked, in item order, from item `start` on; the last may be smaller.
+def precision_on(device: str, precision: str) -> str:
+    """float32 or bfloat16: "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    from hume_ssl.search.precision import has_bfloat16
 
-    Args:
-        preprocess: image -> uint8 (3, h, w), or a tuple of such; a worker process must be able to take it.
-
-    Yields (batch, 3, h, w) uint8, or a tuple of such. Other arguments as in `embed`. Raises InputError, naming the
-    file, for an image that cannot be read.
-    """
-    import torch
-    from torch.utils.data import DataLoader
-
-    source: FileImages | ArrayImages = ArrayImages(items, preprocess, start)
-    if items.array is None:
-        source = FileImages(items.paths[start:], preprocess)
-    loader: DataLoader[Any] = DataLoader(
-        source,  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
-        batch_size=batch,
-        num_workers=_worker_count(items) if workers is None else workers,
-        collate_fn=_collate,
-        worker_init_fn=begin_worker,
-    )
-    for pixels in loader:
-        if isinstance(pixels, str):
-            raise InputError(pixels)
-        yield tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
+    return "bfloat16" if device.startswith("cuda") and has_bfloat16(device) else "float32"
 
 
-@dataclass(frozen=True)
-class FileImages:
-    """Decoded image files, or the message of the error. Holds paths and settings only, so a process can be sent it."""
-
-    paths: list[Path]
-    preprocess: Callable[[Image.Image], Any]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Any:
-        try:
-            return self.preprocess(open_image(self.paths[i]))
-        except InputError as error:
-            # As a value: DataLoader would wrap the exception of a worker in its traceback, many lines long.
-            return str(error)
+def _alone(chunks: Chunks, numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    return chunks(numbers)
 
 
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images of an array from item `start` on, each resized as a file would be."""
-
-    items: Items
-    preprocess: Callable[[Image.Image], Any]
-    start: int = 0
-
-    def __len__(self) -> int:
-        return len(self.items) - self.start
-
-    def __getitem__(self, i: int) -> Any:
-        return self.preprocess(self.items.image(self.start + i))
-
-
-def _collate(images: list[Any]) -> Any:
-    for image in images:
-        if isinstance(image, str):
-            return image
-    if isinstance(images[0], tuple):
-        return tuple(_collate(list(kind)) for kind in zip(*images, strict=True))
-    # numpy, since a tensor would travel through shared memory, of which a container has 64 MB by default.
-    return np.stack([np.asarray(image) for image in images])
-
-
-def _worker_count(items: Items) -> int:
-    """Processes that pay off. An array is never sent to spawned processes: that would copy all of it to each."""
-    if items.array is not None and (len(items) < _FEW_ROWS or sys.platform != "linux"):
-        return 0
-    if len(items) < _FEW_FILES:
-        return 0
-    return min(8, available_cores())
+def _rows(number: int, items: Items) -> range:
+    return range(number * CHUNK, min((number + 1) * CHUNK, len(items)))

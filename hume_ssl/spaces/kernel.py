@@ -12,16 +12,14 @@ longer side, 0 for none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
 from hume_ssl.items import Items
-from hume_ssl.progress import Progress
 from hume_ssl.spaces.spec import EncoderSpec
 
 WIDTH = 0.7
@@ -153,25 +151,26 @@ def spec_seed(spec: EncoderSpec) -> int:
     return int.from_bytes(hashlib.sha256(spec.text.encode()).digest()[:8], "big")
 
 
-def encode(
-    items: Items, spec: EncoderSpec, train: NDArray[np.bool_], out: NDArray[Any], progress: Progress | None = None
-) -> None:
-    """Write the features of all items to `out`, (n, d), chunk by chunk."""
-    pixels = items.pixels(pixel_size(items, spec))
-    features = fit(
-        pixels,
+def fit_items(items: Items, spec: EncoderSpec, train: NDArray[np.bool_]) -> RandomFeatures:
+    """The features that a spec asks for, fitted to the train items, (n,) True. Raises InputError as in `fit`."""
+    return fit(
+        items.pixels(pixel_size(items, spec)),
         train,
         width=float(spec.options.get("width", WIDTH)),
-        dim=out.shape[1],
+        dim=dimension(spec),
         centre=bool(spec.options.get("centre", CENTRE)),
         seed=spec_seed(spec),
         shift=shift_pixels(items, spec),
     )
-    for start in range(0, len(items), _CHUNK):
-        rows = slice(start, min(start + _CHUNK, len(items)))
-        out[rows] = features.transform(pixels[rows])
-        if progress is not None:
-            progress.advance(rows.stop - rows.start)
+
+
+def encode_chunks(
+    items: Items, size: tuple[int, int], features: RandomFeatures, chunks: Iterable[range]
+) -> Iterator[NDArray[np.float32]]:
+    """The features (b, d) of the items of each chunk, their pixels brought to `size` (h, w)."""
+    pixels = items.pixels(size)
+    for chunk in chunks:
+        yield features.transform(pixels[chunk.start : chunk.stop])
 
 
 def dimension(spec: EncoderSpec) -> int:

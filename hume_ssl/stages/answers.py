@@ -22,7 +22,7 @@ from hume_ssl.consensus import (
     vote_shares,
 )
 from hume_ssl.errors import InputError
-from hume_ssl.files import csv_bytes
+from hume_ssl.files import csv_bytes, table_of
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.answer_file import DEFAULT_NAME, WRONG, Answer, read_answers
 from hume_ssl.stages.artefacts import mark_stale
@@ -35,6 +35,7 @@ from hume_ssl.stages.table import (
     require_discover,
     run_flag,
     stored_recipe,
+    stored_roles,
     stored_spaces,
 )
 
@@ -102,7 +103,7 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
     table = table.assign(
         label=corrected.labels, agreement=corrected.agreement, neighbour_agreement=nearby, reliable=reliable
     )
-    kept = pd.DataFrame(
+    kept = table_of(
         {
             "index": index,
             "filepath": [filepaths[i] for i in index],
@@ -158,7 +159,7 @@ def write_answers(run: RunFolder, merged: Merged, say: Callable[[str], None]) ->
     run.write_csv(run.answers_csv, merged.answers)
     if merged.named:
         names = merged.found.names
-        run.write_csv(run.classes_csv, pd.DataFrame({"class": range(len(names)), "name": names}))
+        run.write_csv(run.classes_csv, table_of({"class": range(len(names)), "name": names}))
     if merged.base != run.searches_consensus_csv:
         run.write_bytes(run.searches_consensus_csv, merged.base.read_bytes())
     _record(run, {run.searches_consensus_csv.name: merged.base_digest}, {})
@@ -204,7 +205,7 @@ def _about(record: dict[str, Any]) -> list[Any]:
 def _nearby(run: RunFolder, labels: Ids, train: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(n,) neighbour agreement of labels (n,), in the spaces that `discover` took."""
     config, (labeller, judges) = stored_recipe(run).consensus, stored_spaces(run)
-    own = labeller if run.space("labeller").is_file() else None  # without one a judge stands for it
+    own = labeller if "labeller" in stored_roles(run) else None  # without one a judge stands for it
     return neighbour_agreement(chosen_spaces(config.neighbour_space, own, judges), labels, train, config.neighbours)
 
 

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from hume_ssl.consensus import match_to_old
 from hume_ssl.discovery import Discovery
 from hume_ssl.errors import InputError
-from hume_ssl.files import sha256_file
+from hume_ssl.files import sha256_file, table_of
 from hume_ssl.run import RunFolder
 from hume_ssl.search import Searches
 from hume_ssl.search.midway import Midway
 from hume_ssl.stages.inputs import Inputs
-from hume_ssl.stages.table import DISCOVER
+from hume_ssl.stages.table import DISCOVER, stored_roles
 
 
 def stored_searches(run: RunFolder) -> Searches:
@@ -99,7 +98,7 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     run.write_safetensors(run.encoders, tensors, facts)
     run.write_csv(
         run.searches_csv,
-        pd.DataFrame(
+        table_of(
             {
                 "seed": searches.seeds,
                 "objective": searches.objective,
@@ -115,7 +114,7 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     )
     run.write_csv(
         run.consensus_csv,
-        pd.DataFrame(
+        table_of(
             {
                 "index": np.arange(len(labels)),
                 "filepath": inputs.items.filepaths,
@@ -130,8 +129,8 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     run.searches_consensus_csv.unlink(missing_ok=True)  # of the consensus before; answers are applied again
     if not run.classes_csv.is_file() or len(run.read_csv(run.classes_csv)) != k:
         names = [f"class-{label:02d}" for label in range(k)]
-        run.write_csv(run.classes_csv, pd.DataFrame({"class": range(k), "name": names}))
-    spaces = [run.space(source.name) for source in inputs.sources]
+        run.write_csv(run.classes_csv, table_of({"class": range(k), "name": names}))
+    spaces = [run.spaces / record["file"] for record in stored_roles(run).values()]
     searched = [run.labellings_npy, run.searches_csv, run.encoders]
     # classes.csv is the user's to edit, so it is not among what must stay as it is.
     return [run.recipe_toml, run.items_csv, *spaces, run.spaces_json, *searched, run.consensus_csv]

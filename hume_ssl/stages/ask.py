@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hume_ssl.consensus import Asked
 from hume_ssl.consensus import ask as ask_items
 from hume_ssl.errors import InputError
+from hume_ssl.files import table_of
 from hume_ssl.run import RunFolder, decide, sha256_array
 from hume_ssl.stages import select as selecting
 from hume_ssl.stages.answer_file import read_answers
@@ -112,7 +112,7 @@ def write_ask(run: RunFolder, count: int, say: Callable[[str], None], *, overwri
         "rank": np.arange(1, len(asked.index) + 1),
         "reason": _reasons(asked, found),
     }
-    run.write_csv(path, pd.DataFrame(table))
+    run.write_csv(path, table_of(table))
     told: dict[str, Any] = {"n": len(asked.index), "settles": int(asked.settles.sum())}
     facts |= told
     run.finish_stage(stage, [path], time.monotonic() - began, **told)

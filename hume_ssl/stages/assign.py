@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hume_ssl.devices import pick_device
 from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
+from hume_ssl.files import table_of
 from hume_ssl.items import load_items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
@@ -74,7 +74,7 @@ def assign(
         "class_name": [names[label] for label in labels],
         "confidence": confidence,
     }
-    run.write_csv(path, pd.DataFrame(table))
+    run.write_csv(path, table_of(table))
     facts["class_counts"] = np.bincount(labels, minlength=len(names)).tolist()
     facts["mean_confidence"] = float(confidence.mean(dtype=np.float64))
     run.finish_stage(stage, [path], time.monotonic() - began, items=len(items))

@@ -9,21 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hume_ssl.class_count import SEARCHES, Tried, choose, keeps, quick, settings_for, try_counts
 from hume_ssl.config import DiscoverRecipe, override
 from hume_ssl.distributed import check_devices, refuse
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path
 from hume_ssl.progress import track
 from hume_ssl.report.panels import panels
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import prepare_spaces, steps_to_do
-from hume_ssl.stages.inputs import Inputs, SpaceSource, make_space, prepare
+from hume_ssl.spaces.embed import precision_on
+from hume_ssl.spaces.loading import check_space
+from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
+from hume_ssl.stages.spaces import make_space
 from hume_ssl.stages.table import CLASS_COUNT
 
 # Columns of the table as the user sees it: heading, width, format.
@@ -84,6 +86,8 @@ def count_classes(
         tried = _rows(run.read_csv(run.class_count_csv))
         say(f"{run.class_count_csv} is finished: nothing to do")
         return _told(run, say, tried, after)
+    if inputs.choice:
+        say(inputs.choice)
     began = time.monotonic()
     tried = _rows(run.read_csv(run.class_count_rows)) if step == "continue" and run.class_count_rows.is_file() else []
     if step == "start":
@@ -112,7 +116,7 @@ def count_classes(
     artefacts = [run.class_count_csv, run.class_count_svg]
     run.finish_stage(CLASS_COUNT, artefacts, time.monotonic() - began, k=k, next=after(k))
     run.log(f"finished {CLASS_COUNT}: it would take k = {k}")
-    _forget(run, inputs)
+    _forget(run)
     return _told(run, say, tried, after)
 
 
@@ -125,28 +129,19 @@ def _trial(recipe: DiscoverRecipe, counts: range, searches: int) -> DiscoverReci
 
 
 def _space(run: RunFolder, inputs: Inputs, source: SpaceSource, show: bool) -> Any:
-    """A space as it was given, or made and memory-mapped; one that a killed trial had made is taken as it is."""
-    if source.array is not None:
+    """A space as it was given, or made by an encoder, where `discover` will find it."""
+    if source.spec is None:
         return source.array
-    path = run.class_count_space(source.name)
-    if not path.is_file():
-        with (
-            track(len(inputs.items), f"{source.name} ({source.text})", show=show) as progress,
-            atomic_path(path) as temporary,
-        ):
-
-            def allocate(shape: tuple[int, int]) -> Any:
-                return np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-
-            make_space(inputs, source, allocate, progress)
-    return run.read_npy(path)
+    precision = precision_on(inputs.device, inputs.recipe.spaces.precision)
+    how: dict[str, Any] = {"device": inputs.device, "precision": precision, "what": source.name, "show": show}
+    made = run.read_npy(Path(make_space(run, inputs.items, source.spec, inputs.train, **how)["path"]))
+    check_space(made, source.text, labeller=source.name == "labeller")
+    return made
 
 
-def _forget(run: RunFolder, inputs: Inputs) -> None:
+def _forget(run: RunFolder) -> None:
     """Remove what only an unfinished trial needs."""
     run.class_count_rows.unlink(missing_ok=True)
-    for source in inputs.sources:
-        run.class_count_space(source.name).unlink(missing_ok=True)
     folder = run.class_count_rows.parent
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

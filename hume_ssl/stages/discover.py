@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hume_ssl.config import DiscoverRecipe, to_toml
 from hume_ssl.discovery import conclude
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path
+from hume_ssl.files import atomic_path, table_of
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
+from hume_ssl.spaces.embed import precision_on
+from hume_ssl.spaces.loading import check_space
 from hume_ssl.stages.answers import answers_kept
 from hume_ssl.stages.artefacts import (
     batch_in_hand,
@@ -27,12 +28,14 @@ from hume_ssl.stages.artefacts import (
     searches_so_far,
     write_discovery,
 )
-from hume_ssl.stages.inputs import Inputs, make_space, prepare
+from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
-from hume_ssl.stages.table import DISCOVER, run_flag, stored_spaces
+from hume_ssl.stages.spaces import SPACES, forget_other_spaces, index_spaces, make_space
+from hume_ssl.stages.table import DISCOVER, run_flag, stored_roles, stored_spaces
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
+ROWS = 65_536  # of a given space, copied at a time
 
 
 def discover(
@@ -58,9 +61,12 @@ def discover(
 
     Raises InputError before anything is written.
     """
-    inputs = prepare(recipe)
+    before = () if overwrite else run.stage(DISCOVER).get("identity", {}).get("spaces.encoders", ())
+    inputs = prepare(recipe, before)
     check_devices(inputs.device)
     step = decide(run, DISCOVER, inputs.identity, resume=resume, overwrite=overwrite, searches=searches)
+    if inputs.choice and step != "finished":
+        say(inputs.choice)
     if dry_run:
         say(f"would {step} in {run.path}: {_plan(inputs)}")
         return {"run": str(run.path), "dry_run": step, "recipe": inputs.recipe.model_dump(mode="json")}
@@ -78,6 +84,7 @@ def discover(
     if done is not None:  # a finished run that gets more searches keeps those it has, if it is killed now
         keep_searches(run, done)
     if step == "start":
+        keep += forget_other_spaces(run, inputs.items)  # those of the same items are not embedded again
         run.remove_stage(DISCOVER, keep)
     run.begin_stage(DISCOVER, inputs.identity, searches=wanted, seed=inputs.recipe.search.seed, device=inputs.device)
     run.log(f"{step} discover: {_plan(inputs)}")
@@ -85,15 +92,13 @@ def discover(
     run.write_text(run.recipe_toml, to_toml(recipe))
     run.write_csv(
         run.items_csv,
-        pd.DataFrame(
-            {"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}
-        ),
+        table_of({"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}),
     )
     try:
         labeller, judges = _spaces(run, inputs, show)
     except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN
         if step == "start":
-            run.discard(DISCOVER, keep)
+            run.discard(DISCOVER, keep + forget_other_spaces(run, inputs.items))
         raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
     own = labeller if inputs.sources[0].name == "labeller" else None  # without one a judge stands for it
@@ -127,29 +132,45 @@ def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]
 
     Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
     """
-    from hume_ssl.spaces.embed import describe
-
-    record = {}
-    for source in inputs.sources:
-        how = describe(inputs.items, source.spec) if source.spec is not None else {"from": source.text}
-        record[source.name] = {"file": run.space(source.name).name, "items": inputs.items.hash, **how}
-    there = run.spaces_json.is_file() and all(run.space(source.name).is_file() for source in inputs.sources)
-    if not there:  # spaces.json is written last, and a stage with other inputs removed first
-        for source in inputs.sources:
-            with track(len(inputs.items), f"{source.name} ({source.text})", show=show) as progress:
-                _write_space(run.space(source.name), inputs, source, progress)
-        run.write_json(run.spaces_json, record)
+    roles = stored_roles(run)
+    if list(roles) != [s.name for s in inputs.sources] or not all(
+        (run.spaces / r["file"]).is_file() for r in roles.values()
+    ):
+        # spaces.json is written last, and a stage with other inputs removed first
+        index_spaces(run, {source.name: _space(run, inputs, source, show) for source in inputs.sources})
     return stored_spaces(run)
 
 
-def _write_space(path: Path, inputs: Inputs, source: Any, progress: Any) -> None:
-    dtype = source.array.dtype if source.array is not None and source.array.dtype.itemsize <= 4 else np.float32
-    with atomic_path(path) as temporary:
-
-        def allocate(shape: tuple[int, int]) -> Any:
-            return np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-
-        make_space(inputs, source, allocate, progress)
+def _space(run: RunFolder, inputs: Inputs, source: SpaceSource, show: bool) -> dict[str, object]:
+    """The record of a space in spaces.json, after it is there: made by an encoder, or copied from the user's array."""
+    path = run.space(source.name)
+    if source.spec is not None:
+        made = make_space(
+            run,
+            inputs.items,
+            source.spec,
+            inputs.train,
+            device=inputs.device,
+            precision=precision_on(inputs.device, inputs.recipe.spaces.precision),
+            what=source.name,
+            show=show,
+        )
+        file = Path(made["path"])
+        check_space(run.read_npy(file), source.text, labeller=source.name == "labeller")
+        run.write_link(path, file.name)  # for people; the record tells the file
+        return {"file": file.name, **run.stage(f"{SPACES}{file.stem}")["identity"]}
+    assert source.array is not None
+    dtype = source.array.dtype if source.array.dtype.itemsize <= 4 else np.float32
+    with (
+        track(len(source.array), f"{source.name} ({source.text})", show=show) as progress,
+        atomic_path(path) as temporary,
+    ):
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=source.array.shape)
+        for start in range(0, len(out), ROWS):
+            out[start : start + ROWS] = source.array[start : start + ROWS]
+            progress.advance(min(ROWS, len(out) - start))
+        out.flush()
+    return {"file": path.name, "items": inputs.items.hash, "from": source.text}
 
 
 def _search(

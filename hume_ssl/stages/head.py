@@ -14,7 +14,7 @@ from hume_ssl.files import locked
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder
-from hume_ssl.spaces.spec import check_spec, parse_spec
+from hume_ssl.spaces.spec import HEAD_KINDS, check_spec, parse_spec, split_spec
 from hume_ssl.stages.inputs import full_weights
 from hume_ssl.stages.table import stored_recipe, stored_spaces
 
@@ -59,17 +59,17 @@ def run_encoder(recipe: DiscoverRecipe) -> str | None:
     encoders = list(recipe.spaces.encoders)
     if recipe.data.labeller is None:  # the first is the labeller then, and judges are the larger networks
         encoders = encoders[1:] + encoders[:1]
-    return next((text for text in encoders if parse_spec(text).kind == "torchvision"), None)
+    return next((text for text in encoders if split_spec(text).kind in HEAD_KINDS), None)
 
 
 def check_encoder(encoder: str, run: RunFolder, items: Items, config: TrainConfig) -> None:
     """Raise InputError for an encoder that gives no views, before anything is written."""
-    from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, output_width
+    from hume_ssl.spaces.embed import width_of
     from hume_ssl.train.feature_views import describe_views, views_name
 
     spec = parse_spec(encoder)
     if not run.space(views_name(describe_views(items, spec, plan_of(config)))).is_file():
-        output_width(build_network(spec), build_preprocess(spec), spec)
+        width_of(spec)
 
 
 def weights_hashes(config: TrainConfig) -> dict[str, str]:

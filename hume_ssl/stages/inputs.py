@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hume_ssl.api import DEFAULT_ENCODERS
 from hume_ssl.config import DiscoverRecipe, identity, override
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
@@ -18,9 +17,10 @@ from hume_ssl.files import sha256_array, sha256_file
 from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
 from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
-from hume_ssl.spaces.embed import embed
+from hume_ssl.spaces.choice import PRETRAIN, best_here
+from hume_ssl.spaces.embed import width_of
 from hume_ssl.spaces.loading import check_space, load_space
-from hume_ssl.spaces.spec import EncoderSpec, parse_spec
+from hume_ssl.spaces.spec import EncoderSpec, parse_spec, split_spec
 
 Array = NDArray[Any]
 
@@ -46,6 +46,7 @@ class Inputs:
     classes: int
     device: str
     identity: dict[str, object]
+    choice: str = ""  # which encoders were taken where none was named, and which would be better
 
     @property
     def train(self) -> NDArray[np.bool_]:
@@ -53,11 +54,22 @@ class Inputs:
         return np.asarray(self.split == "train")
 
 
-def prepare(recipe: DiscoverRecipe) -> Inputs:
-    """Load and check all inputs of a recipe. Raises InputError, naming the first that cannot be used."""
-    recipe = _absolute(_with_encoders(recipe)).resolved()
+def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
+    """Load and check all inputs of a recipe.
+
+    Args:
+        before: encoders to take where none is named: those of a run that may go on.
+
+    Raises InputError, naming the first input that cannot be used.
+    """
+    recipe = _absolute(recipe).resolved()
     data, turtle = recipe.data, recipe.search.objective == "turtle"
-    if data.images is None and data.labeller is None and not (turtle and data.judges):
+    if data.images is None and data.labeller is None and not turtle and data.judges:
+        raise InputError(
+            "--judge without a labeller: give --labeller A.npy, or --images to make one from, or "
+            "--set search.objective=turtle, which needs none"
+        )
+    if data.images is None and data.labeller is None and not data.judges:
         raise InputError("nothing to label: give --images, or --labeller and --judge")
     if data.classes is None:
         raise InputError("how many classes are there? give --classes K")
@@ -75,12 +87,16 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     check_prior(recipe.search, data.classes)
     if not turtle:
         subset_sizes(n_train, search.subset_size, search.train_fraction)
-    specs = [parse_spec(text) for text in recipe.spaces.encoders]
-    if not sources and specs:
-        first, *specs = specs
-        sources.append(SpaceSource("labeller", None, first, first.text))
-    judges += [SpaceSource(_judge_name(len(judges) + i), None, s, s.text) for i, s in enumerate(specs)]
-    sources += judges
+    recipe, choice = _with_encoders(recipe, items, device, before)
+    made: list[SpaceSource] = []
+    for text in recipe.spaces.encoders:
+        first = not sources and not made
+        name = "labeller" if first else _judge_name(len(judges) + len(made) - (0 if sources else 1))
+        made.append(_encoded(text, name, hashes))
+    check_lengths(items, [source for source in made if source.array is not None], data.images)
+    if not sources and made:
+        sources.append(made.pop(0))
+    sources += judges + made
     check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
     for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
@@ -90,24 +106,7 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
         hashes["data.images"] = items.hash
     if isinstance(data.split, str) and Path(data.split).is_file():
         hashes["data.split"] = sha256_file(Path(data.split))
-    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes))
-
-
-def make_space(
-    inputs: Inputs, source: SpaceSource, allocate: Callable[[tuple[int, int]], Array], progress: Any
-) -> None:
-    """Fill the array that `allocate` makes from its shape with a space, from its array or by its encoder."""
-    if source.spec is not None:
-        made = embed(
-            inputs.items, source.spec, inputs.train, device=inputs.device, allocate=allocate, progress=progress
-        )
-        check_space(made, source.text, labeller=source.name == "labeller")
-        return
-    assert source.array is not None
-    out = allocate((len(source.array), source.array.shape[1]))
-    for start in range(0, len(out), 65536):
-        out[start : start + 65536] = source.array[start : start + 65536]
-        progress.advance(min(65536, len(out) - start))
+    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes), choice)
 
 
 def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:
@@ -121,19 +120,24 @@ def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) 
             )
 
 
-def _with_encoders(recipe: DiscoverRecipe) -> DiscoverRecipe:
-    """The recipe with the default encoders, where spaces are wanting and none are named; for TURTLE any one will do."""
-    data, encoders = recipe.data, recipe.spaces.encoders
+def _with_encoders(
+    recipe: DiscoverRecipe, items: Items, device: str, before: Sequence[str]
+) -> tuple[DiscoverRecipe, str]:
+    """The recipe with encoders where spaces are wanting and none are named, and what to say of them; for TURTLE any
+    given space will do."""
+    data = recipe.data
+    if data.images is None or recipe.spaces.encoders or data.labeller is not None:
+        return recipe, ""
     if data.judges and recipe.search.objective == "turtle":
-        return recipe
-    if data.labeller is None and data.images is None and data.judges:
-        raise InputError(
-            "--judge without a labeller: give --labeller A.npy, or --images to make one from, or "
-            "--set search.objective=turtle, which needs none"
-        )
-    if data.images is None or encoders or data.labeller is not None:
-        return recipe
-    return override(recipe, {"spaces.encoders": DEFAULT_ENCODERS[:1] if data.judges else DEFAULT_ENCODERS})
+        return recipe, ""
+    best, better = best_here(items.channels == 3, device != "cpu")
+    chosen = tuple(before) or (best[:1] if data.judges else best)
+    offer = ""
+    if (better.labeller, better.judge) != best:
+        first = "hume-ssl pretrain for a labeller" if better.labeller == PRETRAIN else f"--encoder '{better.labeller}'"
+        offer = f"; better for {better.of}: {first}, --encoder '{better.judge}' (hume-ssl embed --list says why)"
+    taken = f"no encoder named: taking {' and '.join(chosen)}{offer}"
+    return override(recipe, {"spaces.encoders": chosen}), taken
 
 
 def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
@@ -156,8 +160,11 @@ def _full(path: str) -> str:
 
 
 def full_weights(text: str) -> str:
-    weights = parse_spec(text).weights
-    return text if weights is None else text.replace(f"@{weights}", f"@{_full(str(weights))}", 1)
+    """An encoder's text with the absolute path of its file."""
+    spec = split_spec(text)
+    if spec.kind == "npy":
+        return f"npy:{_full(spec.name)}"
+    return text if spec.weights is None else text.replace(f"@{spec.weights}", f"@{_full(str(spec.weights))}", 1)
 
 
 def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:
@@ -177,6 +184,14 @@ def _length(sources: list[SpaceSource]) -> int:
     return len(sources[0].array)
 
 
+def _encoded(text: str, name: str, hashes: dict[str, str]) -> SpaceSource:
+    """What an encoder makes: of npy:FILE the array itself."""
+    spec = parse_spec(text)
+    if spec.kind == "npy":
+        return _given(spec.name, name, hashes)
+    return SpaceSource(name, None, spec, text)
+
+
 def _width(source: SpaceSource, items: Items) -> int:
     """d of a space, before it is made. Raises InputError for weights that do not fit."""
     if source.array is not None:
@@ -184,12 +199,4 @@ def _width(source: SpaceSource, items: Items) -> int:
     assert source.spec is not None
     if not items.has_images:
         raise InputError(f"the encoder {source.text!r} needs images: give them with --images")
-    if source.spec.kind == "kernel":
-        from hume_ssl.spaces.kernel import dimension
-
-        return dimension(source.spec)
-    from hume_ssl.spaces.spec import check_spec
-    from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, output_width
-
-    check_spec(source.spec)
-    return output_width(build_network(source.spec), build_preprocess(source.spec), source.spec)
+    return width_of(source.spec)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hume_ssl.calibration import agreement_bins, bins_table
 from hume_ssl.consensus import DEFAULT_STRATEGY, people_first, pick
+from hume_ssl.files import table_of
 from hume_ssl.run import RunFolder, decide, sha256_array
 from hume_ssl.stages.table import DISCOVER, Found, every_space, load_found, run_flag, stored_recipe
 
@@ -88,7 +88,7 @@ def select(
         "rank": picked.rank,
         "reason": picked.reason,
     }
-    run.write_csv(path, pd.DataFrame(table))
+    run.write_csv(path, table_of(table))
     run.finish_stage(stage, [path], time.monotonic() - began, **facts)
     run.log(f"finished {stage}: {facts}")
     short = sum(size < per_class for size in sizes)

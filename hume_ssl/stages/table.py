@@ -107,9 +107,17 @@ def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     """
     if not run.spaces_json.is_file():
         raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run_flag(run)}")
-    names = list(json.loads(run.spaces_json.read_text(encoding="utf-8")))
-    spaces = [run.read_npy(run.space(name)) for name in names]
+    roles = stored_roles(run)
+    names, spaces = list(roles), [run.read_npy(run.spaces / record["file"]) for record in roles.values()]
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
+
+
+def stored_roles(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """The records of spaces.json that serve a discover: labeller, judge, judge-2 ...; {} where there are none."""
+    if not run.spaces_json.is_file():
+        return {}
+    known = json.loads(run.spaces_json.read_text(encoding="utf-8"))
+    return {name: record for name, record in known.items() if name == "labeller" or name.partition("-")[0] == "judge"}
 
 
 def every_space(run: RunFolder) -> list[NDArray[Any]]:

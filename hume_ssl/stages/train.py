@@ -15,6 +15,7 @@ from hume_ssl.config import TrainConfig, TrainRecipe, to_toml
 from hume_ssl.devices import pick_device
 from hume_ssl.distributed import check_devices
 from hume_ssl.errors import InputError
+from hume_ssl.files import table_of
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
@@ -128,7 +129,7 @@ def train_fixmatch(
         "class_name": [found.names[label] for label in result.predictions],
         "confidence": result.confidence,
     }
-    run.write_csv(run.predictions_csv(name), pd.DataFrame(table))
+    run.write_csv(run.predictions_csv(name), table_of(table))
     kept = sorted(run.checkpoints(name).glob("*.safetensors"))
     made = [run.metrics_jsonl(name), run.evaluations_csv(name), run.predictions_csv(name), run.trained(name)]
     artefacts = [run.train_recipe(name), *kept, *made]
@@ -186,7 +187,7 @@ def evaluations_table(result: TrainResult) -> pd.DataFrame:
     """What the averaged model said of the evaluated items at each of the last evaluations: a column `step-N` each."""
     steps = [int(row["step"] or 0) for row in result.history[-len(result.evaluations) :]]
     columns = {f"step-{step}": labels for step, labels in zip(steps, result.evaluations, strict=True)}
-    return pd.DataFrame({"index": result.evaluated, **columns})
+    return table_of({"index": result.evaluated, **columns})
 
 
 def _selection(run: RunFolder, per_class: int | None, consensus: str) -> int:

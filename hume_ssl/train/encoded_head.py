@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from hume_ssl.items import Items
-from hume_ssl.spaces.embed import image_batches
+from hume_ssl.spaces.decode import image_batches, in_batches
+from hume_ssl.spaces.encoders import build_network, build_preprocess
+from hume_ssl.spaces.preprocess import Preprocess
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
-from hume_ssl.spaces.torchvision_encoder import Preprocess, build_network, build_preprocess, cut_classifier
-from hume_ssl.spaces.torchvision_weights import INPUT_SCALED_INSIDE
 from hume_ssl.train.head import Head, build_head
 
 BATCH = 64  # images decoded and encoded at once
@@ -49,8 +48,13 @@ def join(
     It holds the encoder's weights, so that nothing else is needed to use it.
     """
     preprocess = build_preprocess(encoder)
-    text = encoder.text.replace(f"@{encoder.weights}", "", 1)  # a path of this machine says nothing elsewhere
-    whole = {**facts, "shape": [3, *preprocess.size], "encoder": text, "rooted": rooted, "width": facts["shape"][0]}
+    whole = {
+        **facts,
+        "shape": [3, *preprocess.size],
+        "encoder": encoder.without_path,
+        "rooted": rooted,
+        "width": facts["shape"][0],
+    }
     head = build_head((torch.zeros(whole["width"]), torch.ones(whole["width"])), int(facts["classes"]), seed=0)
     head.load_state_dict(dict(head_state))
     network = EncodedHead(build_network(encoder), head, preprocess, rooted=rooted)
@@ -66,10 +70,12 @@ def rebuild_head(facts: Mapping[str, Any]) -> Head | EncodedHead:
         return head
     spec = parse_spec(facts["encoder"])
     with torch.random.fork_rng(devices=[]):  # the layers draw weights when made
-        bare = torchvision.models.get_model(spec.name, weights=None, **INPUT_SCALED_INSIDE.get(spec.name, {}))
-    return EncodedHead(cut_classifier(bare), head, build_preprocess(spec), rooted=bool(facts["rooted"]))
+        bare = build_network(spec, bare=True)
+    return EncodedHead(bare, head, build_preprocess(spec), rooted=bool(facts["rooted"]))
 
 
 def encoder_images(items: Items, facts: Mapping[str, Any]) -> Iterator[Tensor]:
     """uint8 (b, 3, h, w) batches of the items in their order, as the encoder takes them."""
-    yield from image_batches(items, build_preprocess(parse_spec(facts["encoder"])), BATCH)
+    yield from image_batches(
+        items, build_preprocess(parse_spec(facts["encoder"])), in_batches(range(len(items)), BATCH)
+    )

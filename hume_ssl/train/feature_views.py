@@ -28,9 +28,10 @@ from hume_ssl.growing import GrowingArray
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.search.precision import has_bfloat16
-from hume_ssl.spaces.embed import image_batches
-from hume_ssl.spaces.spec import EncoderSpec, check_spec
-from hume_ssl.spaces.torchvision_encoder import Preprocess, build_network, build_preprocess, output_width
+from hume_ssl.spaces.decode import image_batches, in_batches
+from hume_ssl.spaces.encoders import build_network, build_preprocess, output_width
+from hume_ssl.spaces.preprocess import Preprocess
+from hume_ssl.spaces.spec import HEAD_KINDS, EncoderSpec, check_spec
 from hume_ssl.train.batches import generator
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak
 
@@ -72,12 +73,12 @@ def describe_views(items: Items, spec: EncoderSpec, plan: ViewPlan) -> dict[str,
     """
     if not items.has_images:
         raise InputError(f"views by the encoder {spec.text!r} need images; give them with --images")
-    if spec.kind != "torchvision":
+    if spec.kind not in HEAD_KINDS:
         raise InputError(f"views need a network, and {spec.text!r} is none: write torchvision:squeezenet1_1?size=128")
     check_spec(spec)
     facts: dict[str, object] = {"format": FORMAT, "encoder": spec.text, "items": items.hash}
     if spec.weights is not None:  # by its content: the same file in another place is the same encoder
-        facts["encoder"] = spec.text.replace(f"@{spec.weights}", "", 1)
+        facts["encoder"] = spec.without_path
         facts["weights_sha256"] = files.sha256_file(spec.weights.expanduser())
     preprocess = build_preprocess(spec)
     facts |= {"preprocessing": dict(vars(preprocess)), "changed_at": working_size(items, preprocess)}
@@ -140,7 +141,7 @@ def embed_views(
     done = min(growing.chunks * CHUNK, len(items))
     progress.advance(done)
     with torch.inference_mode():
-        for batch in image_batches(items, finish.decode, CHUNK, workers, done):
+        for batch in image_batches(items, finish.decode, in_batches(range(done, len(items)), CHUNK), workers):
             plain, images = (pixels.to(device) for pixels in batch)
             if "bf16" not in growing.facts:  # the first chunk decides for all of them
                 growing.facts["bf16"] = bf16_pays(network, finish.normalise(plain), plan.precision)

@@ -55,8 +55,8 @@ def preparation(facts: Mapping[str, Any]) -> str:
     channels, height, width = facts["shape"]
     colours = "to red, green and blue" if channels == 3 else "to grey"
     if "encoder" in facts:
+        from hume_ssl.spaces.encoders import build_preprocess
         from hume_ssl.spaces.spec import parse_spec
-        from hume_ssl.spaces.torchvision_encoder import build_preprocess
 
         how = build_preprocess(parse_spec(facts["encoder"]))
         whole = not isinstance(how.resize, int)

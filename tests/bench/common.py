@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 import hume_ssl
-from hume_ssl.api import DEFAULT_ENCODERS
 from hume_ssl.config import load_recipe
 from hume_ssl.item_columns import make_split
 from hume_ssl.items import load_items
+from hume_ssl.spaces.choice import KERNELS
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.spec import parse_spec
 
@@ -45,7 +45,7 @@ def load(name: str) -> Data:
         return Data([stored["mobilenetv2"], stored["resnet50s3"]], stored["truth"], stored["split"] == "train")
     if name == "usps":
         stored = np.load(DATA / "usps.npz")
-        items, truth, encoders = load_items(stored["images"]), stored["truth"], DEFAULT_ENCODERS
+        items, truth, encoders = load_items(stored["images"]), stored["truth"], KERNELS
         train = np.ones(len(truth), dtype=bool)
     else:
         recipe = load_recipe("digits", "discover")

@@ -20,12 +20,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
-from hume_ssl.api import DEFAULT_ENCODERS
 from hume_ssl.config import SearchConfig
 from hume_ssl.items import load_items
 from hume_ssl.search import prepare_spaces, run_searches
 from hume_ssl.search.score import generalization_scores
 from hume_ssl.search.subsets import Spaces
+from hume_ssl.spaces.choice import KERNELS
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.spec import parse_spec
 
@@ -36,7 +36,7 @@ COMPARED = {"usps": 4, "speed": 4}  # of the 20 labellings, where scikit-learn t
 def made(images: np.ndarray) -> Spaces:
     """The two default spaces of images, all of them train items."""
     items, train = load_items(images), np.ones(len(images), dtype=bool)
-    labeller, judge = (embed(items, parse_spec(text), train, device="cpu") for text in DEFAULT_ENCODERS)
+    labeller, judge = (embed(items, parse_spec(text), train, device="cpu") for text in KERNELS)
     return prepare_spaces(labeller, [judge], train, SearchConfig())
 
 

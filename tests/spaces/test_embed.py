@@ -103,15 +103,9 @@ def test_an_array_of_images_gives_what_its_files_give(tmp_path: Path, spec: Enco
 
 
 def test_the_space_is_written_where_the_caller_says(folder: Path, tmp_path: Path, spec: EncoderSpec) -> None:
-    path = tmp_path / "space.npy"
-    space = embed(
-        load_items(folder),
-        spec,
-        everything(9),
-        device="cpu",
-        allocate=lambda shape: np.lib.format.open_memmap(path, "w+", np.float32, shape),
-    )
-    space.flush()  # type: ignore[attr-defined]
+    path = tmp_path / "spaces" / "space.npy"
+    space = embed(load_items(folder), spec, everything(9), device="cpu", path=path)
+    assert isinstance(space, np.memmap) and sorted(path.parent.iterdir()) == [path]
     np.testing.assert_array_equal(np.load(path), embed(load_items(folder), spec, everything(9), device="cpu"))
 
 
@@ -128,8 +122,8 @@ def test_workers_can_be_sent_what_they_need(folder: Path, spec: EncoderSpec) -> 
     """Where processes are spawned (macOS, Windows) the data set is pickled: small, and without decoded pixels."""
     import pickle
 
-    from hume_ssl.spaces.embed import FileImages
-    from hume_ssl.spaces.torchvision_encoder import build_preprocess
+    from hume_ssl.spaces.decode import FileImages
+    from hume_ssl.spaces.encoders import build_preprocess
 
     items = load_items(folder)
     items.pixels(512)
@@ -150,6 +144,10 @@ def test_wrong_calls(folder: Path, spec: EncoderSpec) -> None:
 
 def test_the_record_beside_the_space(folder: Path, spec: EncoderSpec) -> None:
     items = load_items(folder)
-    facts = describe(items, spec)
-    assert facts["encoder"] == spec.text and facts["items"] == items.hash and len(str(facts["weights_sha256"])) == 64
+    facts = describe(items, spec, everything(9))
+    assert (
+        facts["encoder"] == spec.without_path
+        and facts["items"] == items.hash
+        and len(str(facts["weights_sha256"])) == 64
+    )
     assert facts["preprocessing"]["resize"] == (48, 48)  # type: ignore[index]

@@ -72,9 +72,8 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
     """Past one chunk of 1,024 rows, each row is what the fitted map gives it alone, up to rounding."""
     pixels = images(1030)
     train = everything(1030)
-    whole = np.empty((1030, 8), dtype=np.float32)
     spec = parse_spec("kernel:rbf?width=1&dim=8")
-    kernel.encode(load_items(pixels), spec, train, whole)
+    whole = embed(load_items(pixels), spec, train)
     features = kernel.fit(pixels, train, width=1, dim=8, centre=True, seed=kernel.spec_seed(spec))
     for i in (0, 1023, 1024, 1029):
         np.testing.assert_allclose(whole[i], features.transform(pixels[i : i + 1])[0], atol=1e-5)
@@ -88,7 +87,7 @@ def test_longer_side_is_brought_down_to_size(shape: tuple[int, int], option: str
     items = load_items(np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8))
     spec = parse_spec(f"kernel:rbf{option}")
     assert kernel.pixel_size(items, spec) == expected
-    assert describe(items, spec)["preprocessing"]["height"] == expected[0]  # type: ignore[index]
+    assert describe(items, spec, everything(3))["preprocessing"]["height"] == expected[0]  # type: ignore[index]
     assert embed(items, spec, everything(3)).shape == (3, kernel.DIM)
 
 

@@ -22,7 +22,10 @@ def test_every_part() -> None:
     ("text", "message"),
     [
         ("kernal:rbf", "did you mean 'kernel'"),
-        ("timm:vit", r"unknown encoder kind 'timm'.*\(known: kernel, torchvision\)"),
+        (
+            "vgg:vgg16",
+            r"unknown encoder kind 'vgg'.*\(known: kernel, torchvision, timm, open_clip, hub, pretrained, npy\)",
+        ),
         ("", "unknown encoder kind"),
         ("kernel", "names no kernel encoder"),
         ("kernel:rfb", "did you mean 'rbf'"),

@@ -12,8 +12,9 @@ from torch import nn
 from torchvision import transforms
 
 from hume_ssl.errors import InputError
+from hume_ssl.spaces.encoders import output_width
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
-from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, cut_classifier, output_width
+from hume_ssl.spaces.torchvision_encoder import build_network, build_preprocess, cut_classifier
 from hume_ssl.spaces.torchvision_weights import read_state
 
 
@@ -100,7 +101,7 @@ def test_wrong_weights_name_the_file_and_the_first_key(weights: Path, tmp_path: 
         "missing.pth": ({k: v for k, v in state.items() if k != "features.3.squeeze.bias"}, "features.3.squeeze.bias"),
         "extra.pth": ({**state, "extra.weight": torch.zeros(1)}, "extra.weight is unexpected"),
         "shape.pth": ({**state, "features.0.bias": torch.zeros(3)}, r"size mismatch for features\.0\.bias"),
-        "nested.pth": ({"state_dict": state}, "no plain state dict"),
+        "nested.pth": ({"optimizer": {"lr": 0.1}, "epoch": state}, "no plain state dict"),
         "list.pth": ([1, 2], "no plain state dict"),
     }
     for name, (value, message) in cases.items():

@@ -1,0 +1,56 @@
+"""The commands that make spaces from images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from hume_ssl.cli.options import DEFAULT_RUN, Device, Json, Overwrite, Resume, Run, answer, sayer
+from hume_ssl.errors import InputError
+from hume_ssl.run import RunFolder
+
+
+def embed(
+    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    encoder: Annotated[list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]; repeat for more.")] = None,
+    list_them: Annotated[
+        bool, typer.Option("--list", help="Which encoders there are, and which pair to take.")
+    ] = False,
+    split: Annotated[str | None, typer.Option(help="Share of test items in (0, 1), or a file.")] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="Of networks; auto: bfloat16 on a GPU that has it.")
+    ] = "auto",
+    batch: Annotated[int | None, typer.Option(min=1, help="Images encoded at once; found by itself.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode; found by itself.")] = None,
+    device: Device = None,
+    run: Run = DEFAULT_RUN,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Make spaces: one vector for each image, by each encoder."""
+    say = sayer(as_json)
+    if list_them:
+        from hume_ssl.stages.encoder_list import list_encoders
+
+        answer(list_encoders(say), as_json)
+        return
+    if images is None:
+        raise InputError("which images? give --images, or --list to see which encoders there are")
+    from hume_ssl.stages.embed import embed as stage
+
+    facts = stage(
+        RunFolder(run),
+        images,
+        encoder or [],
+        say,
+        split=split,
+        precision=precision,
+        device=device or "auto",
+        batch=batch,
+        workers=workers,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    answer(facts, as_json)
