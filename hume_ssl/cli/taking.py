@@ -11,15 +11,21 @@ from hume_ssl.run import RunFolder
 
 
 def assign(
-    images: Annotated[str, typer.Option(help="New images: a folder, a CSV with filepath, or a uint8 .npy.")],
-    source: Annotated[str, typer.Option("--from", help="What labels them: train, the trained network.")] = "train",
+    images: Annotated[
+        str | None, typer.Option(help="New images: a folder, a CSV with filepath, or a uint8 .npy.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", help="What labels them: searches, or train, the trained network.")
+    ] = "searches",
+    labeller: Annotated[str | None, typer.Option(help="New rows .npy, where the run's labeller was given.")] = None,
+    judge: Annotated[list[str] | None, typer.Option(help="New rows .npy, where the run's judge was given.")] = None,
     name: Name = None,
     device: Device = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Label new images."""
+    """Label new items."""
     from hume_ssl.stages.assign import assign as stage
 
     facts = stage(
@@ -27,6 +33,8 @@ def assign(
         images,
         sayer(as_json),
         source=source,
+        labeller=labeller,
+        judges=tuple(judge or ()),
         name=name,
         device=device or "auto",
         overwrite=overwrite,

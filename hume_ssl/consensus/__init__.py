@@ -3,8 +3,8 @@
 from hume_ssl.consensus.align import align, match, match_to_old
 from hume_ssl.consensus.answers import Corrected, apply_answers, name_classes, people_first, vote_shares
 from hume_ssl.consensus.ask import Asked, ask
-from hume_ssl.consensus.nearest import Nearest, find_nearest
-from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
+from hume_ssl.consensus.nearest import Nearest, find_nearest, find_nearest_of_new
+from hume_ssl.consensus.neighbours import agreement_of, agreement_of_new, chosen_spaces, neighbour_agreement
 from hume_ssl.consensus.prototypes import likeness
 from hume_ssl.consensus.reliable import TooFewReliable, reliable_items
 from hume_ssl.consensus.sizes import Sizes, class_sizes
@@ -23,6 +23,7 @@ __all__ = [
     "Strategy",
     "TooFewReliable",
     "agreement_of",
+    "agreement_of_new",
     "align",
     "apply_answers",
     "ask",
@@ -30,6 +31,7 @@ __all__ = [
     "class_sizes",
     "find_consensus",
     "find_nearest",
+    "find_nearest_of_new",
     "likeness",
     "match",
     "match_to_old",

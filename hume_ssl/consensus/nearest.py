@@ -26,7 +26,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest distinct rows of n items that have g distinct rows: exact copies share one."""
+    """The nearest distinct rows of n items that have g distinct rows: exact copies share one.
+
+    Of `find_nearest_of_new`, `near` has a row for each of m new items instead.
+    """
 
     row: NDArray[np.int32]  # (n,) which distinct row an item has, 0..g-1 in the order of their first items
     near: NDArray[np.int32]  # (g, wanted) the nearest other distinct rows that train items have; -1 = there are no more
@@ -46,34 +49,67 @@ def find_nearest(spaces: Spaces, train: NDArray[np.bool_], neighbours: int = 20)
         train: (n,) True for train items, the only ones that are neighbours.
         neighbours: how many; all other distinct train rows where there are fewer.
     """
-    row, first = _distinct(spaces)
+    row, first, _ = _distinct(spaces, {})
+    voters, index, how = _index(spaces, row, first, train, neighbours)
+    return Nearest(row, _look_up(spaces, first, np.arange(len(first)), voters, index, neighbours), how)
+
+
+def find_nearest_of_new(spaces: Spaces, new: Spaces, train: NDArray[np.bool_], neighbours: int = 20) -> Nearest:
+    """The distinct train rows nearest to each of m new items, as `find_nearest` would find them among the items.
+
+    Args:
+        spaces, train, neighbours: as there, of the n items.
+        new: (m, d) each, the new items in the same spaces.
+
+    Returns:
+        with `row` (n,) of the items, and `near` (m, wanted) of the new ones; a new item's own row, where an item has
+        the same, is left out.
+    """
+    row, first, seen = _distinct(spaces, {})
+    voters, index, how = _index(spaces, row, first, train, neighbours)
+    own, _, _ = _distinct(new, seen)  # rows that no item has get numbers beyond those of the items
+    return Nearest(row, _look_up(new, np.arange(len(own)), own, voters, index, neighbours), how)
+
+
+def _index(
+    spaces: Spaces, row: NDArray[np.int32], first: Rows, train: NDArray[np.bool_], neighbours: int
+) -> tuple[NDArray[np.int32], Any, str]:
+    """The distinct rows of train items, an index of them in this order, and what it is."""
     voters = np.unique(row[train])
-    place = np.full(len(first), -2)  # of a distinct row in the index; -1 is what faiss says where it finds nothing
-    place[voters] = np.arange(len(voters))
+    few = len(voters) <= EXACT_UP_TO
+    index, how = _exact(spaces, first[voters]) if few else _cells(spaces, first[voters], min(neighbours, len(voters)))
+    return voters, index, how
+
+
+def _look_up(
+    spaces: Spaces, items: Rows, own: NDArray[Any], voters: NDArray[np.int32], index: Any, neighbours: int
+) -> NDArray[np.int32]:
+    """(len(items), wanted) the distinct rows nearest to those of `items`, other than their `own`; -1 = no more."""
     wanted = min(neighbours, len(voters))
-    index, how = _exact(spaces, first[voters]) if len(voters) <= EXACT_UP_TO else _cells(spaces, first[voters], wanted)
-    near = np.full((len(first), wanted), -1, dtype=np.int32)
-    for start in range(0, len(first), CHUNK):
+    place = np.searchsorted(voters, own).clip(max=len(voters) - 1)
+    place[voters[place] != own] = -2  # it is not in the index; -1 is what faiss says where it finds nothing
+    near = np.full((len(items), wanted), -1, dtype=np.int32)
+    for start in range(0, len(items), CHUNK):
         rows = slice(start, start + CHUNK)
-        _, found = index.search(_unit(spaces, first[rows]), wanted + 1)
+        _, found = index.search(_unit(spaces, items[rows]), wanted + 1)
         found = _others(found, place[rows])
         near[rows] = np.where(found >= 0, voters[found], -1)
-    return Nearest(row, near, how)
+    return near
 
 
-def _distinct(spaces: Spaces) -> tuple[NDArray[np.int32], Rows]:
-    """(n,) the distinct row of each item, and (g,) the first item of each, ascending. Rows are told by their digest:
-    that two of a billion different ones have the same 128 bits has a chance of 1e-21."""
-    seen: dict[bytes, int] = {}
+def _distinct(spaces: Spaces, known: dict[bytes, int]) -> tuple[NDArray[np.int32], Rows, dict[bytes, int]]:
+    """(n,) the distinct row of each item, (g,) the first item of each, ascending, and the digests that tell them: that
+    two of a billion different ones have the same 128 bits has a chance of 1e-21. Rows `known` keep their numbers."""
+    seen, begun = dict(known), len(known)
     row = np.empty(len(spaces[0]), dtype=np.int32)
     first: list[int] = []
     for start in range(0, len(row), CHUNK):
         unit = _unit(spaces, np.arange(start, min(start + CHUNK, len(row)))) + np.float32(0)  # -0 is 0
         for item, values in enumerate(unit, start):
             row[item] = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), len(seen))
-            if row[item] == len(first):
+            if row[item] == begun + len(first):
                 first.append(item)
-    return row, np.array(first, dtype=np.int64)
+    return row, np.array(first, dtype=np.int64), seen
 
 
 def _others(found: Rows, own: Rows) -> Rows:

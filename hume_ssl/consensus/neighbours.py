@@ -37,17 +37,30 @@ def neighbour_agreement(
 
 def agreement_of(nearest: Nearest, labels: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(n,) `neighbour_agreement` of labels (n,), with the neighbours already found; `train` is (n,) as they were."""
-    k = int(labels.max(initial=0)) + 1
-    size = np.bincount(nearest.row[train], minlength=len(nearest.near))  # (g,) train items a distinct row has
+    return _agreement(nearest, nearest.row, labels, labels, train)
+
+
+def agreement_of_new(
+    nearest: Nearest, new: NDArray[np.int64], labels: NDArray[np.int64], train: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(m,) the same of new items with classes `new` (m,), by `find_nearest_of_new` among items with `labels` (n,)."""
+    return _agreement(nearest, np.arange(len(new)), new, labels, train)
+
+
+def _agreement(
+    nearest: Nearest, asked: NDArray[Any], new: NDArray[np.int64], labels: NDArray[np.int64], train: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(m,) of items with classes `new` (m,), whose neighbours are the rows `asked` (m,) of those found."""
+    k = int(max(labels.max(initial=0), new.max(initial=0))) + 1
+    size = np.bincount(nearest.row[train], minlength=int(nearest.near.max(initial=0)) + 1)  # (g,) train items a row has
     # How many of them are in a class, by row * k + class: (g, k) would be 10 GB at ImageNet's size.
     pairs, counts = np.unique(nearest.row[train].astype(np.int64) * k + labels[train], return_counts=True)
-    share = np.empty(len(labels))
-    for start in range(0, len(labels), CHUNK):
-        mine = labels[start : start + CHUNK, None]
-        near = nearest.near[nearest.row[start : start + CHUNK]]
-        asked = near.astype(np.int64) * k + mine
-        at = np.searchsorted(pairs, asked).clip(max=len(pairs) - 1)
-        votes = np.where((near >= 0) & (pairs[at] == asked), counts[at] / size[near].clip(1), 0)
+    share = np.empty(len(new))
+    for start in range(0, len(new), CHUNK):
+        near = nearest.near[asked[start : start + CHUNK]]
+        cells = near.astype(np.int64) * k + new[start : start + CHUNK, None]
+        at = np.searchsorted(pairs, cells).clip(max=len(pairs) - 1)
+        votes = np.where((near >= 0) & (pairs[at] == cells), counts[at] / size[near].clip(1), 0)
         share[start : start + CHUNK] = votes.sum(1) / (near >= 0).sum(1).clip(1)
     return share
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
-from hume_ssl.images import available_cores, open_image
+from hume_ssl.images import available_cores, for_each, open_image, to_pixels
 from hume_ssl.items import Items
 from hume_ssl.workers import begin_worker
 
@@ -52,6 +53,20 @@ def image_batches(
         if isinstance(pixels, str):
             raise InputError(pixels)
         yield tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
+
+
+def pixels_of(items: Items, rows: range, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """Pixels of some items at one size (h, w): uint8 (b, h, w) for one channel, (b, h, w, 3) for three."""
+    shape = (len(rows), *size) + ((3,) if channels == 3 else ())
+    if items.array is not None and items.array.shape[1:] in (shape[1:], (*size, channels)):
+        return np.asarray(items.array[rows.start : rows.stop]).reshape(shape)
+    out = np.empty(shape, np.uint8)
+
+    def one(i: int) -> None:
+        out[i] = to_pixels(items.image(rows[i]), *size, channels)
+
+    for_each(one, len(rows))
+    return out
 
 
 def in_batches(rows: range, batch: int) -> list[range]:

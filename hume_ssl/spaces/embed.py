@@ -74,6 +74,8 @@ def embed(
         from hume_ssl.spaces import kernel
 
         features = kernel.fit_items(items, spec, train)
+        if path is not None:  # beside the space, for new images
+            kernel.save(fitted_beside(path), features, kernel.pixel_size(items, spec), items.channels)
         width = kernel.dimension(spec)
 
         def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
@@ -111,6 +113,11 @@ def embed(
     del out
     growing.finish()
     return files.read_npy(path)
+
+
+def fitted_beside(space: Path) -> Path:
+    """Where what an encoder was fitted to lies: the map of a kernel."""
+    return space.with_suffix(".safetensors")
 
 
 def check_embeddable(items: Items, spec: EncoderSpec, train: NDArray[np.bool_]) -> None:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
+from hume_ssl.files import read_safetensors, write_safetensors
 from hume_ssl.items import Items
 from hume_ssl.spaces.spec import EncoderSpec
 
@@ -162,6 +164,28 @@ def fit_items(items: Items, spec: EncoderSpec, train: NDArray[np.bool_]) -> Rand
         seed=spec_seed(spec),
         shift=shift_pixels(items, spec),
     )
+
+
+def save(path: Path, features: RandomFeatures, size: tuple[int, int], channels: int) -> None:
+    """Keep a fitted map for new images: its arrays, and the size (h, w) and channels of the pixels it reads."""
+    import torch
+
+    arrays = {name: torch.from_numpy(getattr(features, name)) for name in ("weights", "offsets", "mean")}
+    facts = {"scale": features.scale, "shift": features.shift, "size": size, "channels": channels}
+    write_safetensors(path, arrays, facts)
+
+
+def load(path: Path) -> tuple[RandomFeatures, tuple[int, int], int]:
+    """What `save` kept: the map, and the size and channels it reads. Raises InputError if it is absent or broken."""
+    arrays, facts = read_safetensors(path)
+    features = RandomFeatures(
+        arrays["weights"].numpy(),
+        arrays["offsets"].numpy(),
+        arrays["mean"].numpy(),
+        float(facts["scale"]),
+        int(facts["shift"]),
+    )
+    return features, (int(facts["size"][0]), int(facts["size"][1])), int(facts["channels"])
 
 
 def encode_chunks(

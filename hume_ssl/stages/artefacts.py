@@ -84,11 +84,14 @@ def unpacked(tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> Searche
 def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Path]:
     """All artefacts of a finished discover; the consensus takes the class ids of an old one, if there is one."""
     searches, k = found.searches, inputs.classes
-    labels = _old_ids(run, found.labels, k)[found.labels]
-    tensors = {"weights": torch.from_numpy(searches.weights)}
+    ids = _old_ids(run, found.labels, k)
+    labels = ids[found.labels]
+    tensors = {"weights": torch.from_numpy(searches.weights), "ids": torch.from_numpy(ids)}
+    if found.matching is not None:
+        tensors["matching"] = torch.from_numpy(found.matching)
     if searches.centre is not None:
         tensors["centre"] = torch.from_numpy(searches.centre)
-    facts: dict[str, object] = {"classes": k}
+    facts: dict[str, object] = {"classes": k, "reference": found.reference}
     if searches.bias is not None:  # TURTLE: the weights of several spaces side by side
         tensors["bias"] = torch.from_numpy(searches.bias)
         facts |= {"objective": "turtle", "widths": searches.widths, "spaces": [s.name for s in inputs.sources]}

@@ -36,6 +36,15 @@ class SpaceSource:
 
 
 @dataclass(frozen=True)
+class Role:
+    """What a space serves as in a run, and what it comes from: a file of the user's, or an encoder."""
+
+    name: str  # "labeller", "judge", "judge-2"
+    path: str | None
+    encoder: str | None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Everything `discover` starts from; nothing has been written."""
 
@@ -64,21 +73,21 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     """
     recipe = _absolute(recipe).resolved()
     data, turtle = recipe.data, recipe.search.objective == "turtle"
-    if data.images is None and data.labeller is None and not turtle and data.judges:
+    given = [role for role in roles(recipe) if role.path is not None]
+    if data.images is None and not given:
+        raise InputError("nothing to label: give --images, or --labeller and --judge")
+    if data.images is None and given[0].name != "labeller" and not turtle:
         raise InputError(
             "--judge without a labeller: give --labeller A.npy, or --images to make one from, or "
             "--set search.objective=turtle, which needs none"
         )
-    if data.images is None and data.labeller is None and not data.judges:
-        raise InputError("nothing to label: give --images, or --labeller and --judge")
     if data.classes is None:
         raise InputError("how many classes are there? give --classes K")
     device = str(pick_device(recipe.search.device))
     hashes: dict[str, str] = {}
-    sources = [_given(data.labeller, "labeller", hashes)] if data.labeller else []
-    judges = [_given(path, _judge_name(i), hashes) for i, path in enumerate(data.judges)]
-    items = load_items(data.images) if data.images is not None else bare_items(_length([*sources, *judges]))
-    check_lengths(items, [*sources, *judges], data.images)
+    arrays = [_source(role, hashes) for role in given]
+    items = load_items(data.images) if data.images is not None else bare_items(_length(arrays))
+    check_lengths(items, arrays, data.images)
     split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
     n_train = int(np.count_nonzero(split == "train"))
     check_classes(data.classes, n_train, len(items))
@@ -88,15 +97,8 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     if not turtle:
         subset_sizes(n_train, search.subset_size, search.train_fraction)
     recipe, choice = _with_encoders(recipe, items, device, before)
-    made: list[SpaceSource] = []
-    for text in recipe.spaces.encoders:
-        first = not sources and not made
-        name = "labeller" if first else _judge_name(len(judges) + len(made) - (0 if sources else 1))
-        made.append(_encoded(text, name, hashes))
-    check_lengths(items, [source for source in made if source.array is not None], data.images)
-    if not sources and made:
-        sources.append(made.pop(0))
-    sources += judges + made
+    there = {source.name: source for source in arrays}
+    sources = [there.get(role.name) or _source(role, hashes) for role in roles(recipe)]
     check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
     for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
@@ -184,12 +186,30 @@ def _length(sources: list[SpaceSource]) -> int:
     return len(sources[0].array)
 
 
-def _encoded(text: str, name: str, hashes: dict[str, str]) -> SpaceSource:
-    """What an encoder makes: of npy:FILE the array itself."""
-    spec = parse_spec(text)
-    if spec.kind == "npy":
-        return _given(spec.name, name, hashes)
-    return SpaceSource(name, None, spec, text)
+def roles(recipe: DiscoverRecipe) -> list[Role]:
+    """What each space of a run comes from: the labeller first, if there is one, then the judges, given ones first.
+
+    The first encoder makes the labeller where none is given.
+    """
+    data, encoders = recipe.data, list(recipe.spaces.encoders)
+    found = [Role("labeller", data.labeller, None)] if data.labeller else []
+    if not found and encoders:
+        found = [_encoded("labeller", encoders.pop(0))]
+    found += [Role(_judge_name(i), path, None) for i, path in enumerate(data.judges)]
+    return found + [_encoded(_judge_name(len(data.judges) + i), text) for i, text in enumerate(encoders)]
+
+
+def _encoded(name: str, text: str) -> Role:
+    spec = split_spec(text)
+    return Role(name, spec.name, None) if spec.kind == "npy" else Role(name, None, text)
+
+
+def _source(role: Role, hashes: dict[str, str]) -> SpaceSource:
+    """A role with its array opened and checked, and hashed, or its encoder looked up."""
+    if role.path is not None:
+        return _given(role.path, role.name, hashes)
+    assert role.encoder is not None
+    return SpaceSource(role.name, None, parse_spec(role.encoder), role.encoder)
 
 
 def _width(source: SpaceSource, items: Items) -> int:

@@ -17,7 +17,7 @@ from hume_ssl.files import plain
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
-from hume_ssl.spaces.embed import Spread, asked_for, check_embeddable, describe, embed
+from hume_ssl.spaces.embed import Spread, asked_for, check_embeddable, describe, embed, fitted_beside
 from hume_ssl.spaces.spec import EncoderSpec
 from hume_ssl.stages.table import stored_roles
 
@@ -120,7 +120,8 @@ def make_space(
         run.discard(stage)
         raise
     seconds = time.monotonic() - began
-    run.finish_stage(stage, [path], seconds, items=len(items))
+    fitted = fitted_beside(path)
+    run.finish_stage(stage, [path, fitted] if fitted.is_file() else [path], seconds, items=len(items))
     index_spaces(run)
     facts = {**_facts(run, items, spec, stage), "cached": False, "seconds": round(seconds, 3)}
     if meter is not None and meter.seconds:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hume_ssl import __version__, files
 from hume_ssl.errors import InputError
-from hume_ssl.images import for_each, to_pixels
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
+from hume_ssl.spaces.decode import in_batches, pixels_of
 from hume_ssl.train.devices import SMALL_NETWORKS, threads
 from hume_ssl.train.models import build_classifier
 from hume_ssl.train.prediction import chunk_size
@@ -167,21 +167,6 @@ def batches(trained: Trained, items: Items) -> Iterator[Tensor]:
 
         yield from encoder_images(items, trained.facts)
         return
-    size = chunk_size(shape)
-    for start in range(0, len(items), size):
-        yield as_tensor(decode(items, start, min(start + size, len(items)), shape))
-
-
-def decode(items: Items, start: int, stop: int, shape_of_one: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Pixels of items start..stop at one size (c, h, w): uint8 (b, h, w) for one channel, (b, h, w, 3) for three."""
-    channels, *size = shape_of_one
-    shape = (stop - start, *size) + ((3,) if channels == 3 else ())
-    if items.array is not None and items.array.shape[1:] in (shape[1:], (*size, channels)):
-        return np.asarray(items.array[start:stop]).reshape(shape)
-    out = np.empty(shape, np.uint8)
-
-    def one(i: int) -> None:
-        out[i] = to_pixels(items.image(start + i), size[0], size[1], channels)
-
-    for_each(one, stop - start)
-    return out
+    channels, height, width = shape
+    for rows in in_batches(range(len(items)), chunk_size(shape)):
+        yield as_tensor(pixels_of(items, rows, (height, width), channels))

@@ -7,8 +7,8 @@ import pytest
 
 from hume_ssl.config import ConsensusConfig
 from hume_ssl.consensus import nearest as module
-from hume_ssl.consensus.nearest import find_nearest
-from hume_ssl.consensus.neighbours import agreement_of, chosen_spaces, neighbour_agreement
+from hume_ssl.consensus.nearest import find_nearest, find_nearest_of_new
+from hume_ssl.consensus.neighbours import agreement_of, agreement_of_new, chosen_spaces, neighbour_agreement
 from hume_ssl.discovery import conclude
 from hume_ssl.search import Searches
 
@@ -242,3 +242,23 @@ def test_the_consensus_looks_into_the_space_its_recipe_names() -> None:
     assert shares("judge", labeller) == [0, 0, 0, 0]
     assert [shares(space, None) for space in ("judge", "labeller", "both")] == [[0, 0, 0, 0]] * 3
     assert ConsensusConfig().neighbour_space == "labeller"
+
+
+def test_new_items_see_what_they_would_see_among_the_items() -> None:
+    """Angles 0 10 25 100 112 of classes 0 0 1 1 1, two neighbours each. New: 5 sees 0 and 10; 60 sees 25 and 100."""
+    labels, train = np.array([0, 0, 1, 1, 1]), every(5)
+    nearest = find_nearest_of_new([plane(0, 10, 25, 100, 112)], [plane(5, 60)], train, 2)
+    assert agreement_of_new(nearest, np.array([0, 1]), labels, train).tolist() == [1, 1]
+    assert agreement_of_new(nearest, np.array([1, 0]), labels, train).tolist() == [0, 0]
+
+
+def test_the_items_themselves_as_new_ones_see_what_they_saw() -> None:
+    """With copies, with test items, and in two spaces: an item's own row is no witness either way."""
+    rng = np.random.default_rng(0)
+    spaces = [rng.standard_normal((60, 5)), rng.standard_normal((60, 3)).astype(np.float32)]
+    for space in spaces:
+        space[40:50] = space[:10]
+    labels, train = rng.integers(0, 3, 60), rng.random(60) < 0.7
+    nearest = find_nearest_of_new(spaces, [space[20:55] for space in spaces], train, 7)
+    old = neighbour_agreement(spaces, labels, train, 7)
+    np.testing.assert_array_equal(agreement_of_new(nearest, labels[20:55], labels, train), old[20:55])

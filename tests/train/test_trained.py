@@ -79,8 +79,8 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = load_items(images_of((8, 8)))
     monkeypatch.setattr(prediction, "VALUES", 7 * 64 + 5)
     seen: list[int] = []
-    whole = trained.decode
-    monkeypatch.setattr(trained, "decode", lambda i, a, b, *rest: seen.append(b - a) or whole(i, a, b, *rest))
+    whole = trained.pixels_of
+    monkeypatch.setattr(trained, "pixels_of", lambda i, rows, *rest: seen.append(len(rows)) or whole(i, rows, *rest))
     labels, confidence = trained.label(network, items, CPU)
     assert seen == [7, 7, 7, 7, 2]
     np.testing.assert_array_equal(labels, result.predictions)
