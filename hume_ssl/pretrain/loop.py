@@ -147,6 +147,7 @@ def pretrain(
 
             # what there is to tell, and to keep
             if run.step % config.eval_every == 0 or run.step == steps:
+                run.check(lr)
                 seen = look(run.model, views, looked_at, look_seed) if together.first else {}
                 run.end_row(rate, seen)
                 if metrics and together.first:
@@ -154,10 +155,8 @@ def pretrain(
             if checkpoint_dir and together.first and (run.step % config.checkpoint_every == 0 or run.step == steps):
                 tensors, facts = run.save()
                 checkpoint.save(checkpoint_dir, tensors, facts | {"identity": identity})
-            told = run.history[-1] if run.history else {}
-            shown = {"again": f"{told['found_again']:.0%}", "spread": f"{told['spread']:.2f}"} if told else {}
             if run.step % SHOW_EVERY == 0 or run.step == steps:
-                progress.advance(1, loss=f"{loss.item():.3f}", **shown)
+                progress.advance(1, loss=f"{loss.item():.3f}", **run.told())
             else:
                 progress.advance(1)
 

@@ -74,15 +74,21 @@ class Pretraining:
         self.loss += loss.detach().double()
         self.since += 1
 
-    def end_row(self, lr: float, seen: Mapping[str, float]) -> Row:
-        """The mean loss since the last row, and what a look at some items gave, as a new row of history.
+    def told(self) -> dict[str, str]:
+        """What the last row says, for the progress line; the other processes of several look at nothing."""
+        row = self.history[-1] if self.history else {}
+        if "found_again" not in row:
+            return {}
+        return {"again": f"{row['found_again']:.0%}", "spread": f"{row['spread']:.2f}"}
 
-        Raises InputError: the loss is not a number.
-        """
-        loss = float(self.loss) / self.since
-        if not math.isfinite(loss):
+    def check(self, lr: float) -> None:
+        """Raise InputError if the loss is no longer a number."""
+        if not math.isfinite(float(self.loss)):
             raise InputError(f"the loss is not a number by step {self.step}: give a smaller pretrain.lr than {lr:g}")
-        figures = {**seen, "step": self.step, "loss": loss, "lr": lr}
+
+    def end_row(self, lr: float, seen: Mapping[str, float]) -> Row:
+        """The mean loss since the last row, and what a look at some items gave, as a new row of history."""
+        figures = {**seen, "step": self.step, "loss": float(self.loss) / self.since, "lr": lr}
         row = {name: figures[name] for name in COLUMNS if name in figures}
         self.loss.zero_()
         self.since = 0
