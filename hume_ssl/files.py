@@ -148,7 +148,8 @@ def read_csv(path: Path, text: tuple[str, ...] = (), separator: str = ",") -> pd
         how["float_precision"] = "round_trip"
     try:
         header = pd.read_csv(path, nrows=0, **how).columns
-        how["dtype"] = {column: str for column in header if column in TEXT_COLUMNS + text}
+        # Not str: pyarrow, where pandas finds it, takes no file names that are no UTF-8.
+        how["dtype"] = {column: object for column in header if column in TEXT_COLUMNS + text}
         how["na_values"] = {column: [""] for column in header if column not in TEXT_COLUMNS + text}
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are cut to the header

@@ -35,7 +35,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path,
-            dtype=str,
+            dtype=object,  # not str: pyarrow, where pandas finds it, takes no file names that are no UTF-8
             keep_default_na=False,
             encoding="utf-8-sig",
             encoding_errors="surrogateescape",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
-from hume_ssl.images import available_cores, open_image
+from hume_ssl.images import available_cores
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress
+from hume_ssl.sources.decoded import DecodedImages
 from hume_ssl.spaces.spec import EncoderSpec, check_spec
 from hume_ssl.workers import begin_worker
 
@@ -134,11 +133,8 @@ def image_batches(
     import torch
     from torch.utils.data import DataLoader
 
-    source: FileImages | ArrayImages = ArrayImages(items, preprocess, start)
-    if items.array is None:
-        source = FileImages(items.paths[start:], preprocess)
     loader: DataLoader[Any] = DataLoader(
-        source,  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
+        DecodedImages(items.images, preprocess, start),  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
         batch_size=batch,
         num_workers=_worker_count(items) if workers is None else workers,
         collate_fn=_collate,
@@ -148,39 +144,6 @@ def image_batches(
         if isinstance(pixels, str):
             raise InputError(pixels)
         yield tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
-
-
-@dataclass(frozen=True)
-class FileImages:
-    """Decoded image files, or the message of the error. Holds paths and settings only, so a process can be sent it."""
-
-    paths: list[Path]
-    preprocess: Callable[[Image.Image], Any]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Any:
-        try:
-            return self.preprocess(open_image(self.paths[i]))
-        except InputError as error:
-            # As a value: DataLoader would wrap the exception of a worker in its traceback, many lines long.
-            return str(error)
-
-
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images of an array from item `start` on, each resized as a file would be."""
-
-    items: Items
-    preprocess: Callable[[Image.Image], Any]
-    start: int = 0
-
-    def __len__(self) -> int:
-        return len(self.items) - self.start
-
-    def __getitem__(self, i: int) -> Any:
-        return self.preprocess(self.items.image(self.start + i))
 
 
 def _collate(images: list[Any]) -> Any:
