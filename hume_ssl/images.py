@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress
@@ -65,6 +66,8 @@ def read_header(file: Encoded, name: str | None = None) -> tuple[int, int, int]:
     """Height and width in pixels once upright, and channels (1 grey, 3 colour), without decoding where possible."""
     with naming(file, name), Image.open(file) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # by Pillow's version its size is as stored, or already upright
+            width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         return height, width, 1 if _is_grey(image) else 3

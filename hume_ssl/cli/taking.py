@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from hume_ssl.cli.options import DEFAULT_RUN, Device, Json, Name, Overwrite, Run, answer, sayer
+from hume_ssl.cli.options import DEFAULT_RUN, Device, Download, Json, Name, Overwrite, Root, Run, answer, sayer
 from hume_ssl.run import RunFolder
 
 
 def assign(
-    images: Annotated[str, typer.Option(help="New images: a folder, a CSV with filepath, or a uint8 .npy.")],
+    images: Annotated[str, typer.Option(help="New images: what discover takes.")],
     source: Annotated[str, typer.Option("--from", help="What labels them: train, the trained network.")] = "train",
     name: Name = None,
+    root: Root = None,
+    download: Download = False,
     device: Device = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
@@ -28,6 +30,8 @@ def assign(
         sayer(as_json),
         source=source,
         name=name,
+        root=root,
+        download=download,
         device=device or "auto",
         overwrite=overwrite,
     )

@@ -2,6 +2,6 @@
 
 import pandas as pd
 
-# Stages make tables of file names. Where pyarrow is installed (the extra `datasets` brings it), pandas would keep text in
-# it, and it refuses names that are no UTF-8.
+# Stages make tables of file names. Where pyarrow is installed (the extra `datasets` brings it), pandas would keep text
+# in it, and it refuses names that are no UTF-8.
 pd.set_option("mode.string_storage", "python")

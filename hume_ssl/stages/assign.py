@@ -30,6 +30,8 @@ def assign(
     *,
     source: str = "train",
     name: str | None = None,
+    root: str | None = None,
+    download: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     show: bool = True,
@@ -39,7 +41,7 @@ def assign(
     Everything is labelled before anything is written, so that nothing is left of a run that fails or is stopped.
 
     Args:
-        images: a folder, a CSV with a column filepath, or a uint8 .npy; those of the run will do as well.
+        images: what `load_items` takes, and `root` and `download` for it; those of the run will do as well.
         source: "train".
         name: of the training; None: the latest that is not stale.
         show: progress on stderr.
@@ -53,7 +55,7 @@ def assign(
         raise InputError(f"--from {source!r} is nothing that labels new images: give --from {' or '.join(SOURCES)}")
     began = time.monotonic()
     name = finished_training(run, name, run.trained)
-    items, where = load_items(images), pick_device(device, mps=False)
+    items, where = load_items(images, root=root, download=download), pick_device(device, mps=False)
     network = trained.load(run.trained(name))
     names = read_names(run, int(network.facts["classes"]))
     path = run.assign_csv(assignment_name(images))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hume_ssl.broken import sentence
 from hume_ssl.config import DiscoverRecipe, to_toml
 from hume_ssl.discovery import conclude
 from hume_ssl.distributed import check_devices, local_device
@@ -58,7 +59,9 @@ def discover(
 
     Raises InputError before anything is written.
     """
-    inputs = prepare(recipe)
+    inputs = prepare(recipe, show=show)
+    if inputs.broken:
+        say(f"warning: {sentence(inputs.broken, len(inputs.items))}; broken.csv has the list")
     check_devices(inputs.device)
     step = decide(run, DISCOVER, inputs.identity, resume=resume, overwrite=overwrite, searches=searches)
     if dry_run:
@@ -89,6 +92,9 @@ def discover(
             {"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}
         ),
     )
+    if recipe.data.skip_broken:
+        columns = {name: [getattr(one, name) for one in inputs.broken] for name in ("filepath", "reason", "position")}
+        run.write_csv(run.broken_csv, pd.DataFrame(columns))
     try:
         labeller, judges = _spaces(run, inputs, show)
     except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN

@@ -11,18 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.api import DEFAULT_ENCODERS
-from hume_ssl.config import DiscoverRecipe, identity, override
+from hume_ssl.broken import Broken, skip_broken
+from hume_ssl.config import DataConfig, DiscoverRecipe, identity, override
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
+from hume_ssl.images import BrokenImage
 from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
+from hume_ssl.progress import track
 from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
+from hume_ssl.sources.torchvision_sets import ROOT, is_torchvision
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec
 
 Array = NDArray[Any]
+
+MANY = 5000  # images: of fewer, looking at all takes no time worth a line
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Inputs:
 
     recipe: DiscoverRecipe  # resolved, with absolute paths
     items: Items
+    broken: list[Broken]  # images left out of them
     split: NDArray[np.str_]  # (n,) "train" or "test"
     sources: list[SpaceSource]  # the labeller first; alone, it is the judge too; under TURTLE perhaps judges alone
     classes: int
@@ -53,8 +60,11 @@ class Inputs:
         return np.asarray(self.split == "train")
 
 
-def prepare(recipe: DiscoverRecipe) -> Inputs:
-    """Load and check all inputs of a recipe. Raises InputError, naming the first that cannot be used."""
+def prepare(recipe: DiscoverRecipe, *, show: bool = False) -> Inputs:
+    """Load and check all inputs of a recipe; `show`: progress on stderr, where there are many images to look at.
+
+    Raises InputError, naming the first that cannot be used.
+    """
     recipe = _absolute(_with_encoders(recipe)).resolved()
     data, turtle = recipe.data, recipe.search.objective == "turtle"
     if data.images is None and data.labeller is None and not (turtle and data.judges):
@@ -65,7 +75,7 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     hashes: dict[str, str] = {}
     sources = [_given(data.labeller, "labeller", hashes)] if data.labeller else []
     judges = [_given(path, _judge_name(i), hashes) for i, path in enumerate(data.judges)]
-    items = load_items(data.images) if data.images is not None else bare_items(_length([*sources, *judges]))
+    items, broken = _items(data, [*sources, *judges], show)
     check_lengths(items, [*sources, *judges], data.images)
     split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
     n_train = int(np.count_nonzero(split == "train"))
@@ -84,13 +94,13 @@ def prepare(recipe: DiscoverRecipe) -> Inputs:
     check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
     for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
-    check_images(items)
+    _check_images(items, data, show)
     hashes |= {f"weights of {s.text}": sha256_file(s.spec.weights) for s in sources if s.spec and s.spec.weights}
     if data.images is not None:
         hashes["data.images"] = items.hash
     if isinstance(data.split, str) and Path(data.split).is_file():
         hashes["data.split"] = sha256_file(Path(data.split))
-    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes))
+    return Inputs(recipe, items, broken, split, sources, data.classes, device, identity(recipe, hashes))
 
 
 def make_space(
@@ -108,6 +118,38 @@ def make_space(
     for start in range(0, len(out), 65536):
         out[start : start + 65536] = source.array[start : start + 65536]
         progress.advance(min(65536, len(out) - start))
+
+
+def _items(data: DataConfig, given: list[SpaceSource], show: bool) -> tuple[Items, list[Broken]]:
+    """The items, and the images left out of them."""
+    if data.images is None:
+        if data.root is not None or data.download:
+            raise InputError("--root and --download are for --images torchvision:NAME: give that, or leave them out")
+        return bare_items(_length(given)), []
+    items = load_items(data.images, root=data.root, download=data.download)
+    if not data.skip_broken:
+        return items, []
+    with track(len(items), "looking for broken images", show=show and len(items) >= MANY) as progress:
+        items, broken = skip_broken(items, progress)
+    by_row = [source.text for source in given]
+    if isinstance(data.split, str) and data.split.lower().endswith(".npy"):
+        by_row.append(data.split)
+    if broken and by_row:  # were they made of all images, or without the broken ones, or without others?
+        raise InputError(
+            f"{by_row[0]} goes by rows, and {len(broken)} images that cannot be read are left out (the first, "
+            f"{broken[0].filepath}): take those images out of {data.images}, and their rows out of it"
+        )
+    return items, broken
+
+
+def _check_images(items: Items, data: DataConfig, show: bool) -> None:
+    if data.skip_broken:
+        return  # all have been decoded
+    try:
+        with track(len(items), "checking images", show=show and len(items) >= MANY) as progress:
+            check_images(items, progress=progress)
+    except BrokenImage as error:
+        raise InputError(f"{error} (--skip-broken leaves it out)") from error
 
 
 def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:
@@ -140,7 +182,9 @@ def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
     """The recipe with absolute paths, so that its copy in the run folder works from anywhere."""
     data = recipe.data
     sets: dict[str, object] = {}
-    if data.images is not None and (data.images != DIGITS):
+    if data.images is not None and is_torchvision(data.images):
+        sets["data.root"] = _full(data.root or ROOT)
+    elif data.images is not None and data.images != DIGITS:
         sets["data.images"] = _full(data.images)
     if data.labeller is not None:
         sets["data.labeller"] = _full(data.labeller)
