@@ -34,7 +34,7 @@ class TarSource(EncodedSource):
     names: list[str]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    times: NDArray[np.int64]
+    times: NDArray[np.float64]
 
     kind = "tar"
 
@@ -92,14 +92,15 @@ def from_tar(path: Path) -> TarSource:
         names,
         offsets=np.array([info.offset_data for info in chosen], dtype=np.int64),
         sizes=np.array([info.size for info in chosen], dtype=np.int64),
-        times=np.array([int(info.mtime) for info in chosen], dtype=np.int64),
+        times=np.array([info.mtime for info in chosen], dtype=np.float64),
     )
 
 
 def _check_end(path: Path, infos: list[tarfile.TarInfo]) -> None:
     """Raise InputError unless the archive ends after its last member with zeros.
 
-    tarfile takes a header that it cannot read for the end, and images after it would be missed without a word.
+    tarfile takes the first zeros for the end, and a cut between two members as well: images after it would be missed
+    without a word.
     """
     last = infos[-1] if infos else None
     if last is not None and last.issparse():
