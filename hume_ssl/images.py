@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from hume_ssl.errors import InputError
@@ -157,5 +157,8 @@ def naming(file: Encoded, name: str | None = None) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise BrokenImage(name, "there is no such file") from None
+    except UnidentifiedImageError as error:  # whose words have a path or an address in them
+        raise BrokenImage(name, "it is in none of the formats of images") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
-        raise BrokenImage(name, str(error) or type(error).__name__) from error
+        reason = error.strerror if isinstance(error, OSError) else None  # a system's own words, without the path
+        raise BrokenImage(name, reason or str(error) or type(error).__name__) from error

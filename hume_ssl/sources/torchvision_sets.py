@@ -219,7 +219,9 @@ def _parse(text: str) -> tuple[str, str | None]:
     if name not in NAMES:
         from hume_ssl.config import nearest
 
-        raise InputError(f"torchvision has no images called {name!r}: {nearest(name, list(NAMES))}")
+        raise InputError(
+            f"{name!r} is no data set of torchvision that has one image an item: {nearest(name, list(NAMES))}"
+        )
     return name, split or None
 
 
