@@ -115,14 +115,6 @@ def test_another_process_reads_what_this_one_does(folder: Path, tmp_path: Path, 
         assert pool.map(pixel_sums, [images] * 4) == [expected] * 4
 
 
-def test_a_spawned_worker_of_a_data_loader(folder: Path, tmp_path: Path) -> None:
-    from torch.utils.data import DataLoader
-
-    images = DecodedImages(load_items(zipped(folder, tmp_path / "a.zip")).images, pixel_sum)
-    loader = DataLoader(images, batch_size=None, num_workers=1, multiprocessing_context="spawn")  # type: ignore[arg-type,var-annotated]
-    assert list(loader) == pixel_sums(images)
-
-
 def test_items_taken_keep_their_own_bytes(folder: Path, tmp_path: Path) -> None:
     for name, pack in PACK.items():
         items = load_items(pack(folder, tmp_path / name))
