@@ -149,7 +149,7 @@ def _check_images(items: Items, data: DataConfig, show: bool) -> None:
         with track(len(items), "checking images", show=show and len(items) >= MANY) as progress:
             check_images(items, progress=progress)
     except BrokenImage as error:
-        raise InputError(f"{error} (--skip-broken leaves it out)") from error
+        raise InputError(f"{error} (--skip-broken does)") from error
 
 
 def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:

@@ -55,7 +55,7 @@ def test_the_zip_of_the_images_is_as_good_as_their_folder(
         )
         assert answer.code == 0, answer.err
         assert hume("select", "--per-class", "2", "--allow-short", "--run", run).code == 0
-        train = ("--steps", "2", "--set", "train.batch=2", "--set", "train.network=wrn-28-2")
+        train = ("--steps", "2", "--set", "train.batch=2", "--set", "train.size=8")
         assert hume("train-fixmatch", "--run", run, *train).code == 0
     for name in ("items.csv", "consensus.csv", "selection/per-class-2/labels.csv"):
         assert Path("packed", name).read_bytes() == Path("unpacked", name).read_bytes()
