@@ -14,8 +14,11 @@ from hume_ssl.class_shares import WORDS, checked_shares
 from hume_ssl.train_config import TrainConfig
 
 # Keys that do not make a run another run: one may go on with more searches, on another device, and a recipe's
-# name and description change nothing.
-NOT_IDENTITY = ("name", "about", "search.searches", "search.device")
+# name and description change nothing; what the images are, their hash says, wherever they lie.
+NOT_IDENTITY = (
+    *("name", "about", "search.searches", "search.device"),
+    *("data.root", "data.download", "data.skip_broken"),
+)
 
 # What a preset says for every key of [search] that the recipe and the flags leave open.
 PRESETS: dict[str, dict[str, int | float | bool | str]] = {
@@ -136,9 +139,10 @@ class Table(BaseModel):
 class DataConfig(Table):
     """What is to be labelled."""
 
-    images: str | None = (
-        None  # "digits", a folder, a CSV with a column `filepath`, or an npy array (n, h, w[, c]) uint8
-    )
+    images: str | None = None  # what `load_items` takes: "digits", a folder, a CSV, npy, zip, tar, torchvision:NAME ...
+    root: str | None = None  # folder of torchvision's data sets; None: `data`
+    download: bool = False  # a torchvision data set that is not there
+    skip_broken: bool = False  # images that cannot be read are left out, and listed in broken.csv
     labeller: str | None = None  # npy (n, d1), rows in the order of the images
     judges: Texts = ()  # npy (n, d2) each
     classes: int | None = Field(None, ge=2)  # k

@@ -6,13 +6,29 @@ from typing import Annotated, Literal
 
 import typer
 
-from hume_ssl.cli.options import DEFAULT_RUN, Device, Json, Overwrite, Resume, Run, answer, sayer
+from hume_ssl.cli.options import (
+    DEFAULT_RUN,
+    Device,
+    Download,
+    Images,
+    Json,
+    Overwrite,
+    Resume,
+    Root,
+    Run,
+    SkipBroken,
+    answer,
+    sayer,
+)
 from hume_ssl.errors import InputError
 from hume_ssl.run import RunFolder
 
 
 def embed(
-    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    images: Images = None,
+    root: Root = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     encoder: Annotated[list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]; repeat for more.")] = None,
     list_them: Annotated[
         bool, typer.Option("--list", help="Which encoders there are, and which pair to take.")
@@ -38,14 +54,17 @@ def embed(
         return
     if images is None:
         raise InputError("which images? give --images, or --list to see which encoders there are")
+    from hume_ssl.config import DiscoverRecipe, override
     from hume_ssl.stages.embed import embed as stage
+
+    flags: dict[str, object] = {"data.images": images, "data.root": root, "data.split": split}
+    flags |= {"data.download": download or None, "data.skip_broken": skip_broken or None}
 
     facts = stage(
         RunFolder(run),
-        images,
+        override(DiscoverRecipe(name="embed"), flags).data,
         encoder or [],
         say,
-        split=split,
         precision=precision,
         device=device or "auto",
         batch=batch,

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.broken import Broken
 from hume_ssl.config import DiscoverRecipe, identity, override
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
-from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
+from hume_ssl.items import DIGITS, Items, make_split
 from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
+from hume_ssl.sources.torchvision_sets import ROOT, is_torchvision
 from hume_ssl.spaces.choice import PRETRAIN, best_here
 from hume_ssl.spaces.embed import width_of
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec, split_spec
+from hume_ssl.stages.run_items import look_at_images, offering_to_skip, run_items
 
 Array = NDArray[Any]
 
@@ -50,6 +53,7 @@ class Inputs:
 
     recipe: DiscoverRecipe  # resolved, with absolute paths
     items: Items
+    broken: list[Broken]  # images left out of them
     split: NDArray[np.str_]  # (n,) "train" or "test"
     sources: list[SpaceSource]  # the labeller first; alone, it is the judge too; under TURTLE perhaps judges alone
     classes: int
@@ -63,11 +67,12 @@ class Inputs:
         return np.asarray(self.split == "train")
 
 
-def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
+def prepare(recipe: DiscoverRecipe, before: Sequence[str] = (), *, show: bool = False) -> Inputs:
     """Load and check all inputs of a recipe.
 
     Args:
         before: encoders to take where none is named: those of a run that may go on.
+        show: progress on stderr, where there are many images to look at.
 
     Raises InputError, naming the first input that cannot be used.
     """
@@ -86,7 +91,7 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     device = str(pick_device(recipe.search.device))
     hashes: dict[str, str] = {}
     arrays = [_source(role, hashes) for role in given]
-    items = load_items(data.images) if data.images is not None else bare_items(_length(arrays))
+    items, broken = run_items(data, {source.text: source.array for source in arrays}, show=show)
     check_lengths(items, arrays, data.images)
     split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
     n_train = int(np.count_nonzero(split == "train"))
@@ -96,19 +101,20 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     check_prior(recipe.search, data.classes)
     if not turtle:
         subset_sizes(n_train, search.subset_size, search.train_fraction)
-    recipe, choice = _with_encoders(recipe, items, device, before)
+    with offering_to_skip():  # it looks at the images' headers
+        recipe, choice = _with_encoders(recipe, items, device, before)
     there = {source.name: source for source in arrays}
     sources = [there.get(role.name) or _source(role, hashes) for role in roles(recipe)]
     check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
     for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
-    check_images(items)
+    look_at_images(items, data, show=show)
     hashes |= {f"weights of {s.text}": sha256_file(s.spec.weights) for s in sources if s.spec and s.spec.weights}
     if data.images is not None:
         hashes["data.images"] = items.hash
     if isinstance(data.split, str) and Path(data.split).is_file():
         hashes["data.split"] = sha256_file(Path(data.split))
-    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes), choice)
+    return Inputs(recipe, items, broken, split, sources, data.classes, device, identity(recipe, hashes), choice)
 
 
 def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:
@@ -146,7 +152,9 @@ def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
     """The recipe with absolute paths, so that its copy in the run folder works from anywhere."""
     data = recipe.data
     sets: dict[str, object] = {}
-    if data.images is not None and (data.images != DIGITS):
+    if data.images is not None and is_torchvision(data.images):
+        sets["data.root"] = _full(data.root or ROOT)
+    elif data.images is not None and data.images != DIGITS:
         sets["data.images"] = _full(data.images)
     if data.labeller is not None:
         sets["data.labeller"] = _full(data.labeller)
@@ -179,11 +187,6 @@ def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:
 
 def _judge_name(number: int) -> str:
     return "judge" if number == 0 else f"judge-{number + 1}"
-
-
-def _length(sources: list[SpaceSource]) -> int:
-    assert sources[0].array is not None
-    return len(sources[0].array)
 
 
 def roles(recipe: DiscoverRecipe) -> list[Role]:
