@@ -79,7 +79,7 @@ def embed(
         width = kernel.dimension(spec)
 
         def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-            rows = [_rows(number, items) for number in numbers]
+            rows = [rows_of(number, items) for number in numbers]
             return kernel.encode_chunks(items, kernel.pixel_size(items, spec), features, rows)
     else:
         from hume_ssl.spaces.encode import Engine
@@ -88,7 +88,7 @@ def embed(
         width = engine.width
 
         def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-            return engine.encode(items, [_rows(number, items) for number in numbers], workers, meter)
+            return engine.encode(items, [rows_of(number, items) for number in numbers], workers, meter)
 
     key = json.dumps(files.plain(describe(items, spec, train, precision)), sort_keys=True)
     growing = GrowingArray(path, key) if path is not None else None
@@ -201,5 +201,6 @@ def _alone(chunks: Chunks, numbers: Sequence[int]) -> Iterator[NDArray[np.float3
     return chunks(numbers)
 
 
-def _rows(number: int, items: Items) -> range:
+def rows_of(number: int, items: Items) -> range:
+    """The items of a chunk."""
     return range(number * CHUNK, min((number + 1) * CHUNK, len(items)))

@@ -29,6 +29,7 @@ from hume_ssl.stages.artefacts import (
     searches_so_far,
     write_discovery,
 )
+from hume_ssl.stages.embed_ranks import spread_embedding
 from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
@@ -150,14 +151,16 @@ def _space(run: RunFolder, inputs: Inputs, source: SpaceSource, show: bool) -> d
     """The record of a space in spaces.json, after it is there: made by an encoder, or copied from the user's array."""
     path = run.space(source.name)
     if source.spec is not None:
+        data, precision = inputs.recipe.data, precision_on(inputs.device, inputs.recipe.spaces.precision)
         made = make_space(
             run,
             inputs.items,
             source.spec,
             inputs.train,
-            device=inputs.device,
-            precision=precision_on(inputs.device, inputs.recipe.spaces.precision),
+            device=local_device(inputs.device),
+            precision=precision,
             what=source.name,
+            spread=spread_embedding(data, inputs.broken, inputs.items, source.spec, inputs.device, precision),
             show=show,
         )
         file = Path(made["path"])

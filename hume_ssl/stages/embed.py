@@ -9,12 +9,13 @@ from typing import Any
 from hume_ssl.broken import sentence
 from hume_ssl.config import DataConfig
 from hume_ssl.devices import pick_device
-from hume_ssl.distributed import refuse
+from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.item_columns import make_split
 from hume_ssl.run import RunFolder
 from hume_ssl.spaces.embed import precision_on, width_of
 from hume_ssl.spaces.spec import EncoderSpec, check_spec, parse_spec, split_spec
+from hume_ssl.stages.embed_ranks import spread_embedding
 from hume_ssl.stages.run_items import look_at_images, run_items
 from hume_ssl.stages.spaces import found_space, make_space
 from hume_ssl.stages.table import run_flag, write_broken
@@ -48,7 +49,6 @@ def embed(
 
     Raises InputError before anything is written, but for an image that cannot be read, which is found on the way.
     """
-    refuse("embed")
     if not encoders:
         raise InputError("which encoder? give --encoder, or --list to see which there are")
     specs = [_checked(text) for text in encoders]
@@ -69,16 +69,19 @@ def embed(
     if missing:
         look_at_images(items, data, show=show)
         device = str(pick_device(device))
+        check_devices(device)
     for spec in missing:
         width_of(spec)  # refuses wrong weights now, not after an hour with the encoder before it
     for spec in missing:
+        how = precision_on(device, precision) if spec.is_network else "float32"
         made[spec.text] = make_space(
             run,
             items,
             spec,
             train,
-            device=device,
-            precision=precision_on(device, precision) if spec.is_network else "float32",
+            device=local_device(device),
+            precision=how,
+            spread=spread_embedding(data, broken, items, spec, device, how, batch, workers),
             resume=resume,
             overwrite=overwrite,
             batch=batch,
