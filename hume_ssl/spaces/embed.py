@@ -134,7 +134,8 @@ def image_batches(
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Any] = DataLoader(
-        DecodedImages(items.images, preprocess, start),  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
+        # A sequence is all that DataLoader needs; torch's Dataset would import torch above.
+        DecodedImages(items.images, preprocess, start),  # type: ignore[arg-type]
         batch_size=batch,
         num_workers=_worker_count(items) if workers is None else workers,
         collate_fn=_collate,
