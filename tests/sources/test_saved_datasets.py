@@ -14,6 +14,7 @@ from PIL import Image
 from hume_ssl.errors import InputError
 from hume_ssl.images import for_each
 from hume_ssl.items import check_images, load_items, load_truth
+from tests.conftest import Hume
 
 hf: Any = pytest.importorskip("datasets", reason="needs the extra datasets")
 hf.disable_progress_bars()
@@ -157,6 +158,26 @@ def test_what_cannot_be_read(saved: Path, tmp_path: Path, monkeypatch: pytest.Mo
     arrow.write_bytes(whole)
     monkeypatch.setitem(sys.modules, "datasets", None)
     refuses(saved, "pip install 'hume_ssl[datasets]'")
+
+
+def test_a_split_from_discover_to_evaluate(hume: Hume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "files").mkdir()
+    for i in range(24):
+        pixels = np.random.default_rng(i).integers(100 * (i % 2), 100 * (i % 2) + 99, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"files/{i:02d}.png")
+    paths = sorted(str(path) for path in Path("files").iterdir())
+    hf.DatasetDict(train=table(paths[:20]), test=table(paths[20:])).save_to_disk("both")
+    how = ("--classes", "2", "--searches", "2", "--set", "search.iterations=20", "--encoder", "kernel:rbf?dim=8")
+    answer = hume("discover", "--images", "both", *how)
+    assert answer.code == 2 and "both?split=train" in answer.err and len(answer.err.splitlines()) == 1
+    assert not Path("hume-run").exists()
+    answer = hume("discover", "--images", "both?split=train", *how)
+    assert answer.code == 0, answer.err
+    rows = [f"{i:02d}.png,{'dark' if i % 2 == 0 else 'light'}" for i in range(20)]
+    Path("truth.csv").write_text("\n".join(["filepath,label", *rows]) + "\n")
+    assert hume("evaluate", "--truth", "truth.csv", "--json").json["consensus"]["acc"] == 1
+    assert hume("discover", "--recipe", "hume-run/recipe.toml").code == 0
 
 
 def test_a_folder_of_images_beside_a_json_file_stays_one(tmp_path: Path) -> None:
