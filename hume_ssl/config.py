@@ -16,13 +16,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, overload
 from pydantic import BaseModel, ValidationError
 
 from hume_ssl.errors import InputError
+from hume_ssl.pretrain_config import PretrainConfig, PretrainRecipe
 from hume_ssl.schema import (
     NOT_IDENTITY,
     PRESETS,
     ConsensusConfig,
     DataConfig,
     DiscoverRecipe,
-    Recipe,
     SearchConfig,
     SpacesConfig,
     TrainRecipe,
@@ -35,6 +35,8 @@ __all__ = [
     "ConsensusConfig",
     "DataConfig",
     "DiscoverRecipe",
+    "PretrainConfig",
+    "PretrainRecipe",
     "Recipe",
     "SearchConfig",
     "SpacesConfig",
@@ -51,10 +53,12 @@ __all__ = [
     "to_toml",
 ]
 
-Kind = Literal["discover", "train"]
-R = TypeVar("R", DiscoverRecipe, TrainRecipe)
+Kind = Literal["discover", "train", "pretrain"]
+Recipe = DiscoverRecipe | TrainRecipe | PretrainRecipe
+R = TypeVar("R", DiscoverRecipe, TrainRecipe, PretrainRecipe)
 M = TypeVar("M", bound=BaseModel)
-COMMANDS = {"discover": "discover", "train": "train-fixmatch"}
+COMMANDS = {"discover": "discover", "train": "train-fixmatch", "pretrain": "pretrain"}
+MODELS: dict[Kind, type[Recipe]] = {"discover": DiscoverRecipe, "train": TrainRecipe, "pretrain": PretrainRecipe}
 
 
 def recipe_names(kind: Kind | None = None) -> list[str]:
@@ -74,7 +78,7 @@ def recipe_path(name: str) -> Path:
 
 def recipe_kind(table: Mapping[str, Any]) -> Kind:
     """Which command a recipe is for: one with a table [train] trains."""
-    return "train" if "train" in table else "discover"
+    return "train" if "train" in table else "pretrain" if "pretrain" in table else "discover"
 
 
 @overload
@@ -83,6 +87,10 @@ def load_recipe(name_or_path: str, kind: Literal["discover"]) -> DiscoverRecipe:
 
 @overload
 def load_recipe(name_or_path: str, kind: Literal["train"]) -> TrainRecipe: ...
+
+
+@overload
+def load_recipe(name_or_path: str, kind: Literal["pretrain"]) -> PretrainRecipe: ...
 
 
 def load_recipe(name_or_path: str, kind: Kind) -> Recipe:
@@ -99,8 +107,7 @@ def load_recipe(name_or_path: str, kind: Kind) -> Recipe:
         raise InputError(
             f"recipe {name_or_path!r} is for {other}, not {COMMANDS[kind]}: try one of {', '.join(recipe_names(kind))}"
         )
-    model: type[Recipe] = DiscoverRecipe if kind == "discover" else TrainRecipe
-    return _validate(model, {"name": path.stem, **table}, f"{path}: ")
+    return _validate(MODELS[kind], {"name": path.stem, **table}, f"{path}: ")
 
 
 def override(recipe: R, sets: Mapping[str, object]) -> R:

@@ -1,8 +1,8 @@
 """The run folder: the only module that knows which file lies where, and what state each stage is in.
 
 A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "selection/ask-20",
-"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain", "spaces/NAME". run.json
-holds one record for each.
+"answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain/NAME", "spaces/NAME".
+run.json holds one record for each.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ OWNED: dict[str, tuple[str, ...]] = {
     "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
               "{}/evaluations.csv", "{}/predictions.csv", "{}/model.safetensors",
               "{}/tensorboard/events.out.tfevents.*"),
+    "pretrain": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
+                 "{}/encoder.safetensors", "{}/space.npy", "{}/space.growing.*"),
     "assign": ("{}.csv",),
     "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt"),
     "evaluate": ("evaluation.json", "reliability.svg"),
@@ -102,7 +104,7 @@ def decide(
         overwrite=overwrite,
         searches=searches,
         resumable=resumable,
-        **({"elsewhere": "give it another --name"} if stage.startswith("train/") else {}),
+        **({"elsewhere": "give it another --name"} if stage.startswith(("train/", "pretrain/")) else {}),
     )
 
 
@@ -131,7 +133,6 @@ class RunFolder:
         self.class_count_csv = self.path / "class-count.csv"
         self.class_count_svg = self.path / "class-count.svg"
         self.class_count_rows = self.path / "class-count/rows.csv"  # only while the numbers of classes are tried
-        self.pretrain = self.path / "pretrain"
         self.evaluation_json = self.path / "evaluation.json"
         self.reliability_svg = self.path / "reliability.svg"
         self.report_html = self.path / "report.html"
@@ -179,6 +180,30 @@ class RunFolder:
     def trained(self, name: str) -> Path:
         """The trained network: averaged weights, and what the network is rebuilt from."""
         return self.train(name) / "model.safetensors"
+
+    def pretraining(self, name: str) -> Path:
+        """The folder of a self-supervised training. Raises InputError if `name` is no plain file name."""
+        return self.path / "pretrain" / safe_name(name)
+
+    def pretrain_recipe(self, name: str) -> Path:
+        """The resolved recipe of a self-supervised training."""
+        return self.pretraining(name) / "recipe.toml"
+
+    def pretrain_checkpoints(self, name: str) -> Path:
+        """The folder of its checkpoints, last and previous."""
+        return self.pretraining(name) / "checkpoints"
+
+    def pretrain_metrics(self, name: str) -> Path:
+        """One line for each row of its figures."""
+        return self.pretraining(name) / "metrics.jsonl"
+
+    def pretrain_encoder(self, name: str) -> Path:
+        """Its encoder: weights, and what the network is rebuilt from."""
+        return self.pretraining(name) / "encoder.safetensors"
+
+    def pretrain_space(self, name: str) -> Path:
+        """The space of all items under its encoder, (n, d)."""
+        return self.pretraining(name) / "space.npy"
 
     def tensorboard(self, name: str) -> Path:
         """The folder of a training's event files; outside byte comparisons, as they hold the time."""

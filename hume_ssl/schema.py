@@ -276,6 +276,3 @@ class TrainRecipe(Table):
     def resolved(self) -> TrainRecipe:
         """The same recipe: training has no presets."""
         return self
-
-
-Recipe = DiscoverRecipe | TrainRecipe

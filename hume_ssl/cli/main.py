@@ -14,7 +14,7 @@ import typer
 from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
-from hume_ssl.cli.spaces import embed
+from hume_ssl.cli.spaces import embed, pretrain
 from hume_ssl.cli.taking import assign, export
 from hume_ssl.errors import InputError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("discover")(discover)
 app.command("embed")(embed)
+app.command("pretrain")(pretrain)
 app.command("select")(select)
 app.command("train-fixmatch")(train_fixmatch)
 app.command("evaluate")(evaluate)
@@ -96,7 +97,7 @@ def _from_typer(error: Exception) -> int:
 
 
 def _interrupted() -> int:
-    resumable = sys.argv[1:2] in (["discover"], ["train-fixmatch"])
+    resumable = sys.argv[1:2] in (["discover"], ["train-fixmatch"], ["pretrain"])
     how = "give the same command with --resume to go on" if resumable else "give the same command again"
     print(f"interrupted: {how}", file=sys.stderr)
     return INTERRUPTED

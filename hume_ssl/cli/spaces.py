@@ -10,14 +10,17 @@ from hume_ssl.cli.options import (
     DEFAULT_RUN,
     Device,
     Download,
+    DryRun,
     Images,
     Json,
     Overwrite,
     Resume,
     Root,
     Run,
+    Sets,
     SkipBroken,
     answer,
+    parse_sets,
     sayer,
 )
 from hume_ssl.errors import InputError
@@ -73,3 +76,46 @@ def embed(
         overwrite=overwrite,
     )
     answer(facts, as_json)
+
+
+def pretrain(
+    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    network: Annotated[str | None, typer.Option(help="auto, small-cnn, resnet18, resnet34, resnet50.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the training; its network if not given.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times each image is seen.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step, each in two views.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels of the longer side.")] = None,
+    no_flip: Annotated[bool, typer.Option("--no-flip", help="A mirror image is another thing.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Share of test items in (0, 1), or a file: not learned from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    device: Device = None,
+    sets: Sets = None,
+    run: Run = DEFAULT_RUN,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train an encoder on your images without labels: a labeller space of their own."""
+    from hume_ssl.config import PretrainRecipe, override, to_toml
+
+    flags: dict[str, object] = {"data.images": images, "data.split": split, "pretrain.network": network}
+    flags |= {"pretrain.epochs": epochs, "pretrain.steps": steps, "pretrain.batch": batch, "pretrain.size": size}
+    flags |= {"pretrain.seed": seed, "pretrain.flip": False if no_flip else None}
+    chosen = override(PretrainRecipe(name="pretrain"), {**flags, **parse_sets(sets, "pretrain")})
+    from hume_ssl.stages.pretrain import pretrain as stage
+
+    facts = stage(
+        chosen,
+        RunFolder(run),
+        sayer(as_json, dry_run),
+        name=name,
+        device=device or "auto",
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    answer(facts, as_json, to_toml(PretrainRecipe.model_validate(facts["recipe"])) if dry_run else None)

@@ -1,16 +1,15 @@
-"""`train-fixmatch`, its images: decoded once, in memory where they are few, else in a file of the run folder."""
+"""The images of a training: decoded once, in memory where they are few, else in a file of the run folder."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hume_ssl.config import TrainConfig
 from hume_ssl.files import locked, read_npy
 from hume_ssl.growing import GrowingArray
 from hume_ssl.images import for_each, to_pixels
@@ -22,14 +21,21 @@ IN_MEMORY = 1 << 30  # bytes: more pixels than this go through a file
 CHUNK = 4096  # images decoded between two records of how far it is
 
 
-def train_size(config: TrainConfig, items: Items) -> tuple[int, int]:
-    """(height, width) to train at: the most common size, its longer side brought to `train.size` (resolved)."""
+class Sized(Protocol):
+    """Resolved settings of a training, with the pixels of its images' longer side."""
+
+    @property
+    def size(self) -> Any: ...
+
+
+def train_size(config: Sized, items: Items) -> tuple[int, int]:
+    """(height, width) to train at: the most common size, its longer side brought to `size`."""
     height, width = items.common_size
     share = int(config.size) / max(height, width)
     return max(1, round(height * share)), max(1, round(width * share))
 
 
-def make_pixels(config: TrainConfig, run: RunFolder, items: Items, *, show: bool = True) -> None:
+def make_pixels(config: Sized, run: RunFolder, items: Items, *, show: bool = True) -> None:
     """Decode the images into their file, where they need one and it is not there yet; cut off, it goes on.
 
     Args:
@@ -62,17 +68,17 @@ def make_pixels(config: TrainConfig, run: RunFolder, items: Items, *, show: bool
         growing.finish()
 
 
-def train_pixels(config: TrainConfig, run: RunFolder, items: Items) -> NDArray[Any]:
+def train_pixels(config: Sized, run: RunFolder, items: Items) -> NDArray[Any]:
     """uint8 (n, h, w) or (n, h, w, 3): all images at the size of the training, after `make_pixels`."""
     path = _file(config, run, items)
     return items.pixels(train_size(config, items)) if path is None else read_npy(path)
 
 
-def _shape(config: TrainConfig, items: Items) -> tuple[int, ...]:
+def _shape(config: Sized, items: Items) -> tuple[int, ...]:
     return (len(items), *train_size(config, items), *((3,) if items.channels == 3 else ()))
 
 
-def _file(config: TrainConfig, run: RunFolder, items: Items) -> Path | None:
+def _file(config: Sized, run: RunFolder, items: Items) -> Path | None:
     """Where the pixels lie; None: an array of this size is at hand, or they fit into memory."""
     shape = _shape(config, items)
     if math.prod(shape) <= IN_MEMORY or (items.array is not None and items.array.shape[1:3] == shape[1:3]):

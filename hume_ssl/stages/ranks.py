@@ -65,7 +65,8 @@ def processes() -> Together:
 
 @contextmanager
 def all_train(question: Mapping[str, Any]) -> Iterator[None]:
-    """Have the others train as this one does in the block; `question` is what :func:`hume_ssl.stages.fit.join` takes.
+    """Have the others train as this one does in the block; `question` is what `join` of hume_ssl.stages.fit, or of
+    hume_ssl.stages.pretrain, takes.
 
     After an error they stay at work, or wait in vain, and torchrun ends them.
     """
@@ -83,7 +84,7 @@ def follow() -> NoReturn:
         signal.signal(sign, signal.SIG_DFL)
     distributed.join()
     for question in distributed.questions():
-        if "train" in question:
+        if "train" in question or "pretrain" in question:
             _train(question)
             continue
         if "embed" in question:
@@ -99,7 +100,10 @@ def follow() -> NoReturn:
 
 
 def _train(question: Mapping[str, Any]) -> None:
-    from hume_ssl.stages.fit import join
+    if "pretrain" in question:
+        from hume_ssl.stages.pretrain import join
+    else:
+        from hume_ssl.stages.fit import join
 
     try:
         join(question)

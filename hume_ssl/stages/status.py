@@ -29,7 +29,7 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
             shown[name]["changed"] = changed
         note = f", changed since: {', '.join(changed)}" if changed else ""
         say(f"{name:24} {record['status']}{took}{stale}{note}")
-    step = _next(run, stages) + run_flag(run) if DISCOVER in stages else _after_class_count(run, stages)
+    step = _next(run, stages) + run_flag(run) if DISCOVER in stages else _before_discover(run, stages)
     also = [f"{command}{run_flag(run)}" for command in _also(run)]
     for command in also:
         say(f"also: {command}")
@@ -37,9 +37,10 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
     return {"run": str(run.path), "stages": shown, "next": step, "also": also}
 
 
-def _after_class_count(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
-    """What follows where numbers of classes were tried and nothing else, as the user's own flags have it."""
-    return str(stages.get(CLASS_COUNT, {}).get("next", f"hume-ssl discover{run_flag(run)}"))
+def _before_discover(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
+    """What follows where only numbers of classes were tried, or an encoder trained, as the user's own flags have it."""
+    known = stages.get(CLASS_COUNT) or stages.get(run.latest("pretrain/") or "", {})
+    return str(known.get("next", f"hume-ssl discover{run_flag(run)}"))
 
 
 def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:

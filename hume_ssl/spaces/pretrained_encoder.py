@@ -1,0 +1,71 @@
+"""pretrained:NETWORK@FILE, the encoder of `hume-ssl pretrain`: its file says what the network is, and takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hume_ssl.errors import InputError
+from hume_ssl.files import read_safetensors
+from hume_ssl.spaces.preprocess import Preprocess
+from hume_ssl.spaces.spec import EncoderSpec
+from hume_ssl.spaces.weights_files import load_strictly
+
+FORMAT = "hume_ssl encoder 1"
+
+
+def build_preprocess(spec: EncoderSpec) -> Preprocess:
+    """To the size that was trained on, bilinear, proportions lost; normalised with the train pixels' statistics.
+
+    Raises InputError: no file of ours.
+    """
+    from hume_ssl.pretrain.network import preprocess_of
+
+    _, facts = _read(spec)
+    height, width = facts["size"]
+    return preprocess_of((height, width), tuple(facts["mean"]), tuple(facts["std"]))
+
+
+def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
+    """The encoder in evaluation mode on the CPU: (b, 3, h, w) normalised -> (b, d). An encoder of grey images takes
+    the mean of the channels.
+
+    Args:
+        bare: leave the weights random, for others to be loaded; the file is asked for its facts all the same.
+
+    Raises:
+        InputError: no file of ours, or the file is of another network than the spec names.
+    """
+    import torch
+
+    from hume_ssl.pretrain.network import OneChannel, build_encoder
+
+    tensors, facts = _read(spec)
+    with torch.random.fork_rng(devices=[]):  # the start is drawn and overwritten
+        network = build_encoder(facts["network"], facts["channels"], tuple(facts["size"]))
+    if not bare:
+        load_strictly(network, tensors, f"pretrained:{spec.name}", spec.weights)
+    made = OneChannel(network) if facts["channels"] == 1 else network
+    return made.eval().requires_grad_(False)
+
+
+def default_weights(spec: EncoderSpec) -> str:
+    """There are none: the spec always names its file."""
+    raise InputError(f"the encoder {spec.text!r} names no weights: write pretrained:{spec.name}@FILE")
+
+
+def _read(spec: EncoderSpec) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    assert spec.weights is not None  # split_spec refuses it
+    return read_encoder(spec.weights.expanduser(), spec.name)
+
+
+def read_encoder(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and facts of an encoder's file. Raises InputError: not one of ours, or not of the network `name`."""
+    tensors, facts = read_safetensors(path)
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path} is no encoder of hume-ssl pretrain: give the encoder.safetensors it wrote")
+    if facts["network"] != name:
+        raise InputError(f"{path} is a {facts['network']}, not a {name}: write pretrained:{facts['network']}@{path}")
+    return tensors, facts
