@@ -136,20 +136,15 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DataConfig(Table):
-    """What is to be labelled."""
+class ImagesConfig(Table):
+    """Which images, and which of them may be learned from."""
 
     images: str | None = None  # what `load_items` takes: "digits", a folder, a CSV, npy, zip, tar, torchvision:NAME ...
     root: str | None = None  # folder of torchvision's data sets; None: `data`
     download: bool = False  # a torchvision data set that is not there
     skip_broken: bool = False  # images that cannot be read are left out, and listed in broken.csv
-    labeller: str | None = None  # npy (n, d1), rows in the order of the images
-    judges: Texts = ()  # npy (n, d2) each
-    classes: int | None = Field(None, ge=2)  # k
     split: float | str | None = None  # share of test items in (0, 1), or a file; None: every item is a train item
     split_seed: int = Field(0, ge=0)
-    balanced: bool = False  # the classes are known to be of about equal size
-    flip: bool = True  # false where a mirror image is another thing, as with digits
 
     @field_validator("split")
     @classmethod
@@ -159,6 +154,16 @@ class DataConfig(Table):
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("a share of test items between 0 and 1 (both excluded), or a file")
         return value
+
+
+class DataConfig(ImagesConfig):
+    """What is to be labelled."""
+
+    labeller: str | None = None  # npy (n, d1), rows in the order of the images
+    judges: Texts = ()  # npy (n, d2) each
+    classes: int | None = Field(None, ge=2)  # k
+    balanced: bool = False  # the classes are known to be of about equal size
+    flip: bool = True  # false where a mirror image is another thing, as with digits
 
 
 class SpacesConfig(Table):

@@ -79,7 +79,10 @@ def embed(
 
 
 def pretrain(
-    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    images: Images = None,
+    root: Root = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     network: Annotated[str | None, typer.Option(help="auto, small-cnn, resnet18, resnet34, resnet50.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the training; its network if not given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times each image is seen.")] = None,
@@ -103,6 +106,7 @@ def pretrain(
     from hume_ssl.config import PretrainRecipe, override, to_toml
 
     flags: dict[str, object] = {"data.images": images, "data.split": split, "pretrain.network": network}
+    flags |= {"data.root": root, "data.download": download or None, "data.skip_broken": skip_broken or None}
     flags |= {"pretrain.epochs": epochs, "pretrain.steps": steps, "pretrain.batch": batch, "pretrain.size": size}
     flags |= {"pretrain.seed": seed, "pretrain.flip": False if no_flip else None}
     chosen = override(PretrainRecipe(name="pretrain"), {**flags, **parse_sets(sets, "pretrain")})

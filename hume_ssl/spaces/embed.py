@@ -55,7 +55,8 @@ def embed(
         progress: advanced by one an item, those already there included.
         path: .npy file in which the space grows and where it lies in the end, memory-mapped; an embedding that was cut
             off there goes on. None: an array in memory.
-        batch: images encoded at once; it changes values by rounding only. None: 64 on a CPU, as many as fit on a GPU.
+        batch: images encoded at once; it changes values by rounding only. None: as many as a CPU's caches or a GPU's
+            memory hold.
         workers: processes that decode; None: as many as pay off. Where processes are spawned (macOS, Windows), a script
             needs the usual `if __name__ == "__main__":` around its call.
         meter: takes how many images a network encoded, and how long it waited for them.
@@ -188,13 +189,14 @@ def width_of(spec: EncoderSpec) -> int:
     return output_width(build_network(spec), build_preprocess(spec), spec)
 
 
-def precision_on(device: str, precision: str) -> str:
-    """float32 or bfloat16: "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere."""
+def precision_on(device: str, precision: str, *, cpu: bool = False) -> str:
+    """float32 or bfloat16: "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere; `cpu`: on a CPU too."""
     if precision != "auto":
         return precision
     from hume_ssl.search.precision import has_bfloat16
 
-    return "bfloat16" if device.startswith("cuda") and has_bfloat16(device) else "float32"
+    asked = cpu or device.startswith("cuda")
+    return "bfloat16" if asked and has_bfloat16(device) else "float32"
 
 
 def _alone(chunks: Chunks, numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:

@@ -34,7 +34,7 @@ from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
 from hume_ssl.stages.spaces import SPACES, forget_other_spaces, index_spaces, make_space
-from hume_ssl.stages.table import DISCOVER, run_flag, stored_roles, stored_spaces, write_broken
+from hume_ssl.stages.table import DISCOVER, pretrained_encoders, run_flag, stored_roles, stored_spaces, write_broken
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
 ROWS = 65_536  # of a given space, copied at a time
@@ -64,7 +64,7 @@ def discover(
     Raises InputError before anything is written.
     """
     before = () if overwrite else run.stage(DISCOVER).get("identity", {}).get("spaces.encoders", ())
-    inputs = prepare(recipe, before, show=show)
+    inputs = prepare(recipe, before, pretrained_encoders(run), show=show)
     if inputs.broken:
         say(f"warning: {sentence(inputs.broken, len(inputs.items))}; broken.csv has the list")
     check_devices(inputs.device)

@@ -70,6 +70,8 @@ def embed(
         look_at_images(items, data, show=show)
         device = str(pick_device(device))
         check_devices(device)
+    if precision == "bfloat16" and missing and precision_on(device, "auto", cpu=True) != precision:
+        say("warning: this device does not compute in bfloat16, and emulates it slowly: give --precision float32")
     for spec in missing:
         width_of(spec)  # refuses wrong weights now, not after an hour with the encoder before it
     for spec in missing:

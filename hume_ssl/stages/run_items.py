@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from hume_ssl.broken import Broken, skip_broken
-from hume_ssl.config import DataConfig
 from hume_ssl.errors import InputError
 from hume_ssl.images import BrokenImage
-from hume_ssl.items import Items, bare_items, check_images, load_items
+from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items
 from hume_ssl.progress import track
+from hume_ssl.schema import ImagesConfig
+from hume_ssl.sources.torchvision_sets import ROOT, is_torchvision
 
 MANY = 5000  # images: of fewer, looking at all takes no time worth a line
 
 
+def absolute_paths(data: ImagesConfig) -> dict[str, object]:
+    """The recipe keys of the images with absolute paths, so that a copy of the recipe works from anywhere."""
+    sets: dict[str, object] = {}
+    if data.images is not None and is_torchvision(data.images):
+        sets["data.root"] = full_path(data.root or ROOT)
+    elif data.images is not None and data.images != DIGITS:
+        sets["data.images"] = full_path(data.images)
+    if isinstance(data.split, str):
+        sets["data.split"] = full_path(data.split)
+    return sets
+
+
+def full_path(path: str) -> str:
+    """The absolute path of a file or folder; links stay."""
+    return str(Path(path).expanduser().absolute())
+
+
 def run_items(
-    data: DataConfig, given: Mapping[str, NDArray[Any] | None], *, show: bool = False
+    data: ImagesConfig, given: Mapping[str, NDArray[Any] | None], *, show: bool = False
 ) -> tuple[Items, list[Broken]]:
     """The items, and the images left out of them.
 
@@ -50,7 +69,7 @@ def run_items(
     return items, broken
 
 
-def look_at_images(items: Items, data: DataConfig, *, show: bool = False) -> None:
+def look_at_images(items: Items, data: ImagesConfig, *, show: bool = False) -> None:
     """Raise InputError for the first image that cannot be read, unless those are left out; `show` as above."""
     if data.skip_broken:
         return  # all have been decoded

@@ -152,6 +152,18 @@ def write_broken(run: RunFolder, broken: Sequence[Broken]) -> None:
     run.write_csv(run.broken_csv, table_of(columns))
 
 
+def pretrained_encoders(run: RunFolder) -> dict[str, str]:
+    """The encoders of finished pretrainings, by the hash of the items they were trained on; of several the last."""
+    found = {}
+    for name, record in run.stages().items():
+        if name.startswith("pretrain/") and record["status"] == "finished":
+            path = run.pretrain_encoder(name.partition("/")[2]).absolute()
+            if path.is_file():
+                network = record["identity"]["pretrain.network"]
+                found[str(record["identity"]["data.images"])] = f"pretrained:{network}@{path}"
+    return found
+
+
 def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Items (m,) and their classes (m,) from a label file. Raises InputError, naming the row, for what cannot be."""
     table = RunFolder.read_csv(path)

@@ -148,3 +148,13 @@ def test_without_lightly(hume: Hume, bare: Path, monkeypatch: pytest.MonkeyPatch
     answer = hume(*PRETRAIN)
     assert answer.code == 2 and "pip install 'hume_ssl[pretrain]'" in answer.err
     assert not (bare / "hume-run").exists()
+
+
+def test_discover_takes_what_was_trained_on_the_same_images(hume: Hume, bare: Path) -> None:
+    """Where no encoder is named, and for no other images."""
+    assert hume(*PRETRAIN).code == 0
+    flags = ["discover", "--images", "digits.npy", "--classes", "10", "--dry-run"]
+    answer = hume(*flags)
+    assert "no encoder named: taking pretrained:small-cnn@" in answer.out and " and kernel:rbf" in answer.out, answer
+    np.save("fewer.npy", np.load("digits.npy")[:200])
+    assert "pretrained:" not in hume(*[*flags[:2], "fewer.npy", *flags[3:]]).out
