@@ -36,6 +36,7 @@ PACKAGES = (
     "pandas",
     "pillow",
     "pydantic",
+    "lightly",
 )
 
 # What `--overwrite` may remove, by the first part of a stage's name; {} is the whole name. What a stage's record
