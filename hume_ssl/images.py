@@ -1,21 +1,26 @@
-"""One image file: open it, read its header, decode it to pixels. Every failure names the file."""
+"""One encoded image: open it, read its header, decode it to pixels. Every failure names the image."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from hume_ssl.errors import InputError
 from hume_ssl.progress import Progress
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+Encoded = str | Path | BinaryIO
+"""An image as it is stored: a file's path, or an open binary file."""
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 _ORIENTATION_TAG = 0x0112
@@ -23,31 +28,55 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 _CHUNK = 256
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """Decode one file, upright by its EXIF tag, as mode "L" (grey) or "RGB" with 8 bits a channel.
+class BrokenImage(InputError):
+    """An image that cannot be read; `reason` says why, without its name."""
 
-    Transparency is dropped, as torchvision's folder loader does. Of an animation the first frame is taken.
+    reason: str
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"cannot read the image {name}: {reason}; repair it or leave it out")
+        self.reason = " ".join(reason.split())
+
+
+def open_image(file: Encoded, name: str | None = None) -> Image.Image:
+    """Decode one image, upright by its EXIF tag, as mode "L" (grey) or "RGB" with 8 bits a channel.
+
+    Transparency is dropped, as torchvision's folder loader does. Of an animation, or a file of several pages, the first
+    is taken.
+
+    Args:
+        file: the path, or the bytes as an open file.
+        name: what messages call it; None: its path.
 
     Raises:
-        InputError: the file is missing, no image, broken, cut short, or large enough to be a decompression bomb.
+        BrokenImage: the file is missing, no image, broken, cut short, large enough to be a decompression bomb, or holds
+            fractions, of which nobody knows what is white.
     """
-    with _naming(path), Image.open(path) as image:
+    with naming(file, name), Image.open(file) as image:
         image.load()
-        return as_grey_or_rgb(_upright(image))
+        return upright(image)
 
 
-def read_header(path: str | Path) -> tuple[int, int, int]:
+def upright(image: Image.Image) -> Image.Image:
+    """A decoded image turned as its EXIF tag says, as `as_grey_or_rgb` makes it."""
+    return as_grey_or_rgb(ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image)
+
+
+def read_header(file: Encoded, name: str | None = None) -> tuple[int, int, int]:
     """Height and width in pixels once upright, and channels (1 grey, 3 colour), without decoding where possible."""
-    with _naming(path), Image.open(path) as image:
+    with naming(file, name), Image.open(file) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # by Pillow's version its size is as stored, or already upright
+            width, height = image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         return height, width, 1 if _is_grey(image) else 3
 
 
-def verify_image(path: str | Path, *, decode: bool) -> None:
-    """Raise InputError where the file is no sound image; `decode` reads its pixels too, which finds one cut short."""
-    with _naming(path), Image.open(path) as image:
+def verify_image(file: Encoded, name: str | None = None, *, decode: bool) -> None:
+    """Raise BrokenImage where it is no sound image; `decode` reads its pixels too, which finds one cut short."""
+    with naming(file, name), Image.open(file) as image:
+        _refuse_fractions(image)
         if decode:
             # The coarsest scale a JPEG offers: as good at finding a cut-off file, and several times faster.
             image.draft("L", (1, 1))
@@ -60,10 +89,11 @@ def as_grey_or_rgb(image: Image.Image) -> Image.Image:
     """Mode "L" for every grey mode and "RGB" for every other; 16-bit grey is scaled down, not clipped."""
     if image.mode in ("L", "RGB"):
         return image
+    _refuse_fractions(image)
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64).clip(0, 65535)
         return Image.fromarray((wide >> 8).astype(np.uint8))
-    if image.mode == "P":
+    if image.mode in ("P", "PA"):
         # Straight to RGB, Pillow warns about palettes with transparency.
         image = image.convert("RGBA")
     return image.convert("L" if _is_grey(image) else "RGB")
@@ -92,17 +122,6 @@ def for_each(function: Callable[[int], object], n: int, progress: Progress | Non
                 progress.advance(stop - start)
 
 
-def read_headers(paths: Sequence[Path], progress: Progress | None = None) -> NDArray[np.int64]:
-    """(n, 3): height, width and channels of every file, see `read_header`."""
-    headers = np.zeros((len(paths), 3), dtype=np.int64)
-
-    def read(i: int) -> None:
-        headers[i] = read_header(paths[i])
-
-    for_each(read, len(paths), progress)
-    return headers
-
-
 def available_cores() -> int:
     """CPU cores this process may use (a container or a batch queue may give fewer than the machine has)."""
     if hasattr(os, "sched_getaffinity"):
@@ -122,19 +141,24 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image
+def _refuse_fractions(image: Image.Image) -> None:
+    """Pillow would cut them to 0..255, and an image of 0..1 would be black."""
+    if image.mode.startswith("F"):
+        raise ValueError("its pixels are fractions, of an unknown range; save it with 8 or 16 bits a channel")
 
 
 @contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Turn whatever Pillow raises on a bad file into an InputError that names it."""
+def naming(file: Encoded, name: str | None = None) -> Iterator[None]:
+    """Turn whatever Pillow raises on a bad image into a BrokenImage that names it."""
+    name = str(file) if name is None else name
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"the image {path} does not exist; check its path") from None
+        raise BrokenImage(name, "there is no such file") from None
+    except UnidentifiedImageError as error:  # whose words have a path or an address in them
+        raise BrokenImage(name, "it is in none of the formats of images") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
-        reason = str(error) or type(error).__name__
-        raise InputError(f"cannot read the image {path}: {reason}; repair it or leave it out") from error
+        reason = error.strerror if isinstance(error, OSError) else None  # a system's own words, without the path
+        raise BrokenImage(name, reason or str(error) or type(error).__name__) from error

@@ -1,9 +1,8 @@
-"""The item table: `n` images in one fixed order, from a folder, a CSV or an array."""
+"""The item table: `n` images in one fixed order, from wherever images come from (`hume_ssl.sources`)."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,36 +13,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import sha256_array
-from hume_ssl.inputs import open_array, read_table
+from hume_ssl.inputs import open_array
 from hume_ssl.item_columns import load_truth, make_split
 from hume_ssl.progress import Progress
+from hume_ssl.sources.arrays import ArraySource, digits, from_array
+from hume_ssl.sources.image_files import FileSource, find_images, from_folder, from_list
+from hume_ssl.sources.torchvision_sets import from_torchvision, is_torchvision
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from hume_ssl.sources.source import Source
 
 __all__ = ["DIGITS", "Items", "bare_items", "check_images", "load_items", "load_truth", "make_split"]
 
 DIGITS = "digits"
 """Name of the built-in images: scikit-learn's 1,797 handwritten digits."""
 
+KINDS = (
+    "a folder of images, a CSV with a column filepath, a .npy array, a .zip or .tar of images, torchvision:NAME, or a "
+    "saved Hugging Face data set"
+)
+
 _DECODE_ALL_UP_TO = 50_000
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """`n` items in order: image files (`root`, `filepaths`), an array of images (`array`), or neither (spaces only).
+    """`n` items in order, with their images, or without any (spaces only).
 
     Attributes:
-        filepaths: (n,) relative to `root` with forward slashes, or as a CSV has them; empty where there are no files.
-        root: folder that relative file paths start from; None where there are no files.
-        array: (n, h, w) or (n, h, w, c) uint8, c 1 or 3, perhaps memory-mapped; None where there is none.
-        hash: sha256 of the list (paths and file sizes in bytes) or of the array (shape and pixels).
+        filepaths: (n,) relative to `root` with forward slashes, or as a CSV or an archive has them; empty where there
+            are no files.
+        source: opens the images; None where there are none.
+        hash: sha256 of what the images are known by: of files names and sizes in bytes, of an array shape and pixels.
     """
 
     filepaths: list[str]
-    root: Path | None
-    array: NDArray[np.uint8] | None
+    source: Source | None
     hash: str
     _pixels: dict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
@@ -52,35 +59,48 @@ class Items:
 
     @property
     def has_images(self) -> bool:
-        return self.array is not None or self.root is not None
+        return self.source is not None
+
+    @property
+    def array(self) -> NDArray[np.uint8] | None:
+        """(n, h, w) or (n, h, w, c) uint8, c 1 or 3, perhaps memory-mapped; None where the images are in no array."""
+        return self.source.array if isinstance(self.source, ArraySource) else None
+
+    @property
+    def root(self) -> Path | None:
+        """Folder that relative file paths start from; None where the images are no files of their own."""
+        return self.source.root if isinstance(self.source, FileSource) else None
+
+    @property
+    def images(self) -> Source:
+        """What opens the images. Raises InputError where there are none."""
+        if self.source is None:
+            raise InputError("these items have no images; give them with --images")
+        return self.source
 
     @property
     def paths(self) -> list[Path]:
-        """(n,) files to open; raises InputError where the items are not files."""
-        if self.root is None:
+        """(n,) files to open. Raises InputError where the images are no files of their own."""
+        if not isinstance(self.source, FileSource):
             raise InputError("these items have no image files; give them with --images")
-        return [self.root / name for name in self.filepaths]
+        return [self.source.path(i) for i in range(len(self))]
 
     def image(self, i: int) -> Image.Image:
         """Item `i` upright, mode "L" or "RGB"."""
-        from PIL import Image
+        return self.images.image(i)
 
-        from hume_ssl.images import open_image
-
-        if self.array is None:
-            return open_image(self._root() / self.filepaths[i])
-        pixels = np.asarray(self.array[i])
-        return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
+    def take(self, rows: NDArray[np.intp]) -> Items:
+        """Items `rows` (m,) alone, in that order. Raises InputError where there are no images."""
+        return _items(self.images.take(rows))
 
     @cached_property
     def headers(self) -> NDArray[np.int64]:
-        """(n, 3): height, width (pixels) and channels (1 or 3) of every item; files are read once, headers only."""
-        from hume_ssl.images import read_headers
+        """(n, 3): height, width (pixels) and channels (1 or 3) of every item; each is looked at once, headers only."""
+        from hume_ssl.sources.source import read_headers
 
         if self.array is None:
-            return read_headers(self.paths)
-        height, width, *channels = self.array.shape[1:]
-        return np.tile(np.array([height, width, *(channels or [1])], dtype=np.int64), (len(self), 1))
+            return read_headers(self.images)
+        return np.tile(np.array(self.images.header(0), dtype=np.int64), (len(self), 1))
 
     @cached_property
     def common_size(self) -> tuple[int, int]:
@@ -138,122 +158,87 @@ class Items:
         for_each(decode, len(self), progress)
         return out
 
-    def _root(self) -> Path:
-        if self.root is None:
-            raise InputError("these items have no images; give them with --images")
-        return self.root
 
-
-def load_items(images: str | Path | NDArray[Any]) -> Items:
+def load_items(images: str | Path | NDArray[Any], *, root: str | Path | None = None, download: bool = False) -> Items:
     """The item table of `images`.
 
     Args:
         images: "digits" (scikit-learn's digits in `load_digits()` order, 8 x 8, scaled to 0..255); a folder (read
             recursively, sorted by relative path; names starting with a dot are skipped; folder names are never
             labels); a CSV with a column `filepath` (relative to the CSV's folder, row order kept); a .npy file or an
-            array, (n, h, w) or (n, h, w, c) uint8.
+            array, (n, h, w) or (n, h, w, c) uint8; a .zip or an uncompressed .tar, read in place as the folder it would
+            unpack to; "torchvision:NAME[?split=SPLIT]"; a folder that `save_to_disk` of Hugging Face's datasets made,
+            with "?split=SPLIT" behind it where it holds several.
+        root: folder of torchvision's data sets; None: `data`.
+        download: fetch a torchvision data set that is not there.
 
     Raises:
-        InputError: nothing there, no image in the folder, a listed file missing, a wrong array.
+        InputError: nothing there, no image in it, a listed file missing, a wrong array, an unknown data set, or `root`
+            or `download` for anything but torchvision.
     """
     if isinstance(images, np.ndarray):
-        return _from_array(images, "the images array")
-    path = Path(images).expanduser()
-    if str(images) == DIGITS:
-        if path.is_dir() and _find_images(path):
-            raise InputError("'digits' names the built-in images, and a folder of images here: write ./digits for it")
-        return _from_array(_digits(), "digits")
-    if path.is_dir():
-        names = _find_images(path)
-        if not names:
-            from hume_ssl.images import SUFFIXES
-
-            raise InputError(f"no image in the folder {images}; it looks for {' '.join(sorted(SUFFIXES))}")
-        return _from_files(path, names)
-    if not path.exists():
+        return _items(from_array(images, "the images array"))
+    if is_torchvision(str(images)):
+        return _items(from_torchvision(str(images), root, download=download))
+    if root is not None or download:
         raise InputError(
-            f"there is no {images}; give a folder of images, a CSV with a column filepath, or a .npy array"
+            f"--root and --download are for torchvision:NAME, and have no part in {images}: leave them out"
         )
-    if path.suffix.lower() == ".csv":
-        names = read_table(path, ("filepath",))["filepath"].tolist()
-        if not names:
-            raise InputError(f"{images} lists no image; give at least one row below the header")
-        if "" in names:
-            raise InputError(f"{images}: row {names.index('') + 1} has no filepath")
-        return _from_files(path.parent, names)
-    if path.suffix.lower() == ".npy":
-        return _from_array(open_array(path), str(images))
-    raise InputError(f"{images} is neither a folder, a .csv nor a .npy file")
+    return _items(_from_path(images, Path(images).expanduser()))
+
+
+def _from_path(images: str | Path, path: Path) -> Source:
+    """The source of what `images` says, which as a path is `path`."""
+    if str(images) == DIGITS:
+        if path.is_dir() and find_images(path):
+            raise InputError("'digits' names the built-in images, and a folder of images here: write ./digits for it")
+        return digits()
+    from hume_ssl.sources.saved_datasets import find_saved, from_saved
+
+    if saved := find_saved(path):
+        return from_saved(*saved)
+    if path.is_dir():
+        return from_folder(path)
+    if not path.exists():
+        raise InputError(f"there is no {images}; give {KINDS}")
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        return from_list(path)
+    if name.endswith(".npy"):
+        return from_array(open_array(path), str(images))
+    if name.endswith(".zip"):
+        from hume_ssl.sources.zip_archive import from_zip
+
+        return from_zip(path)
+    from hume_ssl.sources.tar_archive import COMPRESSED, from_tar
+
+    if name.endswith((".tar", *COMPRESSED)):
+        return from_tar(path)
+    raise InputError(f"{images} holds no images that can be read; give {KINDS}")
 
 
 def bare_items(n: int) -> Items:
     """`n` items without images, for runs that start from spaces."""
-    return Items([""] * n, None, None, hashlib.sha256(f"bare {n}".encode()).hexdigest())
+    return Items([""] * n, None, hashlib.sha256(f"bare {n}".encode()).hexdigest())
 
 
 def check_images(items: Items, *, decode: bool | None = None, progress: Progress | None = None) -> None:
-    """Open every image file, so that a bad one is found before anything is written.
+    """Look at every image, so that a bad one is found before anything is written.
 
     Args:
-        decode: also read the pixels, which finds files cut short; None: for up to 50,000 files. Beyond that only
-            headers are checked here, and embedding names a file it cannot decode.
+        decode: also read the pixels, which finds images cut short; None: of up to 50,000 images. Beyond that only
+            headers are checked here, and embedding names an image that it cannot decode.
 
     Raises:
-        InputError: naming the first file that cannot be read.
+        BrokenImage: naming the first that cannot be read.
     """
-    from hume_ssl.images import for_each, verify_image
+    from hume_ssl.images import for_each
 
-    if items.root is None:
+    if items.source is None or items.array is not None:
         return
-    paths = items.paths
-    full = len(paths) <= _DECODE_ALL_UP_TO if decode is None else decode
-    for_each(lambda i: verify_image(paths[i], decode=full), len(paths), progress)
+    source, full = items.source, len(items) <= _DECODE_ALL_UP_TO if decode is None else decode
+    for_each(lambda i: source.check(i, decode=full), len(source), progress)
 
 
-def _digits() -> NDArray[np.uint8]:
-    from sklearn.datasets import load_digits
-
-    images: NDArray[np.float64] = load_digits().images
-    return np.rint(images * (255 / 16)).astype(np.uint8)
-
-
-def _find_images(folder: Path) -> list[str]:
-    """Relative paths with forward slashes, sorted as text. Links to folders are followed, each real folder once."""
-    from hume_ssl.images import SUFFIXES
-
-    names: list[str] = []
-    seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                names.append(Path(here, name).relative_to(folder).as_posix())
-    return sorted(names)
-
-
-def _from_files(root: Path, names: list[str]) -> Items:
-    digest = hashlib.sha256(b"files")
-    for name in names:
-        path = root / name
-        if not path.is_file():
-            raise InputError(f"the image {path} does not exist; check the list")
-        digest.update(f"\n{name}\t{path.stat().st_size}".encode("utf-8", "surrogateescape"))
-    return Items(list(names), root, None, digest.hexdigest())
-
-
-def _from_array(array: NDArray[Any], name: str) -> Items:
-    shape = array.shape
-    if array.dtype != np.uint8:
-        raise InputError(f"{name} is {array.dtype}; images must be uint8, 0..255")
-    if array.ndim == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3):
-        raise InputError(f"{name} has shape {shape}: channels must come last, (n, h, w, c); use transpose(0, 2, 3, 1)")
-    if array.ndim not in (3, 4) or (array.ndim == 4 and shape[3] not in (1, 3)):
-        raise InputError(f"{name} has shape {shape}; images must be (n, h, w) or (n, h, w, c) with c 1 or 3")
-    if 0 in shape:
-        raise InputError(f"{name} has shape {shape}, so there is no image in it")
-    return Items([""] * len(array), None, array, sha256_array(array))
+def _items(source: Source) -> Items:
+    return Items(source.filepaths(), source, source.digest())

@@ -4,12 +4,11 @@ imports this."""
 from __future__ import annotations
 
 import difflib
-from contextlib import suppress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hume_ssl.schema import Table
+from hume_ssl.schema import ImagesConfig, Table
 
 SMALL_CNN, RESNETS = "small-cnn", ("resnet18", "resnet34", "resnet50", "wide_resnet50_2")
 NETWORKS = ("auto", SMALL_CNN, *RESNETS)
@@ -30,23 +29,6 @@ def known_network(name: str) -> str:
         close = difflib.get_close_matches(name, NETWORKS, n=1)
         raise ValueError(f"one of {', '.join(NETWORKS)}" + (f", did you mean {close[0]!r}?" if close else ""))
     return name
-
-
-class PretrainData(Table):
-    """What is learned from."""
-
-    images: str | None = None  # "digits", a folder, a CSV with a column `filepath`, or an npy (n, h, w[, c]) uint8
-    split: float | str | None = None  # share of test items in (0, 1), or a file: they are not learned from
-    split_seed: int = Field(0, ge=0)
-
-    @field_validator("split")
-    @classmethod
-    def _share(cls, value: float | str | None) -> float | str | None:
-        with suppress(ValueError):  # "1.5" is a share gone wrong, no file
-            value = float(value) if value is not None else None
-        if isinstance(value, float) and not 0 < value < 1:
-            raise ValueError("a share of test items between 0 and 1 (both excluded), or a file")
-        return value
 
 
 class PretrainConfig(Table):
@@ -114,7 +96,7 @@ class PretrainRecipe(Table):
 
     name: str
     about: str = ""
-    data: PretrainData = PretrainData()
+    data: ImagesConfig = ImagesConfig()
     pretrain: PretrainConfig = PretrainConfig()
 
     def resolved(self) -> PretrainRecipe:

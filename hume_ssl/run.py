@@ -45,6 +45,7 @@ OWNED: dict[str, tuple[str, ...]] = {
     "discover": (
         "recipe.toml",
         "items.csv",
+        "broken.csv",
         "spaces/*.npy",
         "spaces/spaces.json",
         "spaces/views.json",
@@ -117,6 +118,7 @@ class RunFolder:
         self.log_txt = self.path / "log.txt"
         self.recipe_toml = self.path / "recipe.toml"
         self.items_csv = self.path / "items.csv"
+        self.broken_csv = self.path / "broken.csv"  # images left out because they cannot be read
         self.spaces = self.path / "spaces"
         self.spaces_json = self.spaces / "spaces.json"
         self.views_json = self.spaces / "views.json"  # encoder and settings of each file of views in spaces/

@@ -14,8 +14,11 @@ from hume_ssl.class_shares import WORDS, checked_shares
 from hume_ssl.train_config import TrainConfig
 
 # Keys that do not make a run another run: one may go on with more searches, on another device, and a recipe's
-# name and description change nothing.
-NOT_IDENTITY = ("name", "about", "search.searches", "search.device")
+# name and description change nothing; what the images are, their hash says, wherever they lie.
+NOT_IDENTITY = (
+    *("name", "about", "search.searches", "search.device"),
+    *("data.root", "data.download", "data.skip_broken"),
+)
 
 # What a preset says for every key of [search] that the recipe and the flags leave open.
 PRESETS: dict[str, dict[str, int | float | bool | str]] = {
@@ -133,19 +136,15 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DataConfig(Table):
-    """What is to be labelled."""
+class ImagesConfig(Table):
+    """Which images, and which of them may be learned from."""
 
-    images: str | None = (
-        None  # "digits", a folder, a CSV with a column `filepath`, or an npy array (n, h, w[, c]) uint8
-    )
-    labeller: str | None = None  # npy (n, d1), rows in the order of the images
-    judges: Texts = ()  # npy (n, d2) each
-    classes: int | None = Field(None, ge=2)  # k
+    images: str | None = None  # what `load_items` takes: "digits", a folder, a CSV, npy, zip, tar, torchvision:NAME ...
+    root: str | None = None  # folder of torchvision's data sets; None: `data`
+    download: bool = False  # a torchvision data set that is not there
+    skip_broken: bool = False  # images that cannot be read are left out, and listed in broken.csv
     split: float | str | None = None  # share of test items in (0, 1), or a file; None: every item is a train item
     split_seed: int = Field(0, ge=0)
-    balanced: bool = False  # the classes are known to be of about equal size
-    flip: bool = True  # false where a mirror image is another thing, as with digits
 
     @field_validator("split")
     @classmethod
@@ -155,6 +154,16 @@ class DataConfig(Table):
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("a share of test items between 0 and 1 (both excluded), or a file")
         return value
+
+
+class DataConfig(ImagesConfig):
+    """What is to be labelled."""
+
+    labeller: str | None = None  # npy (n, d1), rows in the order of the images
+    judges: Texts = ()  # npy (n, d2) each
+    classes: int | None = Field(None, ge=2)  # k
+    balanced: bool = False  # the classes are known to be of about equal size
+    flip: bool = True  # false where a mirror image is another thing, as with digits
 
 
 class SpacesConfig(Table):

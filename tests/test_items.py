@@ -134,7 +134,7 @@ class TestBadInput:
         with pytest.raises(InputError, match=r"bad\.jpg"):
             check_images(load_items(folder))
 
-    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif"])
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
     def test_an_image_cut_short_is_named_before_and_while_decoding(self, folder: Path, suffix: str) -> None:
         path = folder / f"short.{suffix}"
         write_image(path, height=64, width=64)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import TEMPORARY, csv_bytes, plain, read_csv, write_csv
+from hume_ssl.files import TEMPORARY, csv_bytes, plain, read_csv, table_of, write_csv
 from hume_ssl.run import RunFolder, atomic_path, decide, sha256_array, sha256_file
 
 IDENTITY = {"search.seed": 1, "data.classes": 10, "data.images": "a" * 64, "spaces.encoders": ("x", "y")}
@@ -369,7 +369,7 @@ def test_plain_turns_everything_into_json() -> None:
 def test_a_table_with_odd_names_reads_back(tmp_path: Path) -> None:
     """A carriage return ends a row for those who read, and Python's csv does not quote it beside our line ends."""
     names = ["a\rb.png", "c\nd.png", 'e"f,g.png', " h ", "NA", "007", "", "\udce9.png"]
-    table = pd.DataFrame({"index": range(8), "filepath": names, "label": 0.5, "reliable": [True, False] * 4})
+    table = table_of({"index": range(8), "filepath": names, "label": 0.5, "reliable": [True, False] * 4})
     for rows in (table, table[1:]):
         write_csv(tmp_path / "odd.csv", rows)
         pd.testing.assert_frame_equal(read_csv(tmp_path / "odd.csv"), rows.reset_index(drop=True), check_dtype=False)

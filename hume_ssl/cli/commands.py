@@ -13,14 +13,18 @@ from hume_ssl.cli.class_range import next_command, parse_classes, resume_command
 from hume_ssl.cli.options import (
     DEFAULT_RUN,
     Device,
+    Download,
     DryRun,
+    Images,
     Json,
     Name,
     Overwrite,
     PerClass,
     Resume,
+    Root,
     Run,
     Sets,
+    SkipBroken,
     answer,
     parse_sets,
     sayer,
@@ -32,7 +36,10 @@ from hume_ssl.run import RunFolder
 
 def discover(
     recipe: Annotated[str | None, typer.Option(help="A name from `recipes ls`, or a TOML file.")] = None,
-    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    images: Images = None,
+    root: Root = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     labeller: Annotated[str | None, typer.Option(help="Labeller space: .npy, (n, d1); turtle needs none.")] = None,
     judge: Annotated[list[str] | None, typer.Option(help="Judge space: .npy, (n, d2) floats; repeat for more.")] = None,
     encoder: Annotated[
@@ -67,7 +74,8 @@ def discover(
     if recipe is None and not given:
         say("no recipe, images or spaces given: running the recipe digits (scikit-learn's 1,797 handwritten digits)")
     chosen: DiscoverRecipe = load_recipe(recipe or ("images" if given else "digits"), "discover")
-    flags: dict[str, object] = {"data.images": images, "data.labeller": labeller}
+    flags: dict[str, object] = {"data.images": images, "data.root": root, "data.labeller": labeller}
+    flags |= {"data.download": download or None, "data.skip_broken": skip_broken or None}
     flags["data.judges"] = tuple(judge) if judge else None
     flags |= {"spaces.encoders": tuple(encoder) if encoder else None, "data.classes": k, "data.split": split}
     flags |= {"search.searches": searches, "search.seed": seed, "search.preset": preset, "search.device": device}

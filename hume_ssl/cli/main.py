@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -54,6 +55,7 @@ def main() -> NoReturn:
 
         follow()
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of a broken image a user sees one line, and it is ours
     try:
         distributed.join()
         result = app(standalone_mode=False)

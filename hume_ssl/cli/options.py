@@ -25,6 +25,19 @@ Sets = Annotated[
 PerClass = Annotated[int | None, typer.Option("--per-class", help="Which selection; the latest if not given.")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of a training.")]
 
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        help="A folder, a CSV with filepath, a uint8 .npy, a .zip or .tar, torchvision:NAME, a saved data set.",
+    ),
+]
+Root = Annotated[str | None, typer.Option("--root", help="Folder of torchvision's data sets: ./data.", metavar="DIR")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a torchvision data set that is not there.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out images that cannot be read, and list them in broken.csv.")
+]
+
 DEFAULT_RUN = Path("hume-run")
 
 

@@ -9,12 +9,16 @@ import typer
 from hume_ssl.cli.options import (
     DEFAULT_RUN,
     Device,
+    Download,
     DryRun,
+    Images,
     Json,
     Overwrite,
     Resume,
+    Root,
     Run,
     Sets,
+    SkipBroken,
     answer,
     parse_sets,
     sayer,
@@ -24,7 +28,10 @@ from hume_ssl.run import RunFolder
 
 
 def embed(
-    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    images: Images = None,
+    root: Root = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     encoder: Annotated[list[str] | None, typer.Option(help="KIND:NAME[@FILE][?size=PIXELS]; repeat for more.")] = None,
     list_them: Annotated[
         bool, typer.Option("--list", help="Which encoders there are, and which pair to take.")
@@ -50,14 +57,17 @@ def embed(
         return
     if images is None:
         raise InputError("which images? give --images, or --list to see which encoders there are")
+    from hume_ssl.config import DiscoverRecipe, override
     from hume_ssl.stages.embed import embed as stage
+
+    flags: dict[str, object] = {"data.images": images, "data.root": root, "data.split": split}
+    flags |= {"data.download": download or None, "data.skip_broken": skip_broken or None}
 
     facts = stage(
         RunFolder(run),
-        images,
+        override(DiscoverRecipe(name="embed"), flags).data,
         encoder or [],
         say,
-        split=split,
         precision=precision,
         device=device or "auto",
         batch=batch,
@@ -69,7 +79,10 @@ def embed(
 
 
 def pretrain(
-    images: Annotated[str | None, typer.Option(help="A folder, a CSV with filepath, or a uint8 .npy.")] = None,
+    images: Images = None,
+    root: Root = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     network: Annotated[str | None, typer.Option(help="auto, small-cnn, resnet18, resnet34, resnet50.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the training; its network if not given.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times each image is seen.")] = None,
@@ -93,6 +106,7 @@ def pretrain(
     from hume_ssl.config import PretrainRecipe, override, to_toml
 
     flags: dict[str, object] = {"data.images": images, "data.split": split, "pretrain.network": network}
+    flags |= {"data.root": root, "data.download": download or None, "data.skip_broken": skip_broken or None}
     flags |= {"pretrain.epochs": epochs, "pretrain.steps": steps, "pretrain.batch": batch, "pretrain.size": size}
     flags |= {"pretrain.seed": seed, "pretrain.flip": False if no_flip else None}
     chosen = override(PretrainRecipe(name="pretrain"), {**flags, **parse_sets(sets, "pretrain")})

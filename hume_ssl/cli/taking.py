@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-from hume_ssl.cli.options import DEFAULT_RUN, Device, Json, Name, Overwrite, Run, answer, sayer
+from hume_ssl.cli.options import DEFAULT_RUN, Device, Download, Json, Name, Overwrite, Root, Run, answer, sayer
 from hume_ssl.run import RunFolder
 
 
 def assign(
-    images: Annotated[
-        str | None, typer.Option(help="New images: a folder, a CSV with filepath, or a uint8 .npy.")
-    ] = None,
+    images: Annotated[str | None, typer.Option(help="New images: what discover takes.")] = None,
     source: Annotated[
-        str, typer.Option("--from", help="What labels them: searches, or train, the trained network.")
-    ] = "searches",
+        str | None, typer.Option("--from", help="What labels them: searches, or train, the trained network.")
+    ] = None,
     labeller: Annotated[str | None, typer.Option(help="New rows .npy, where the run's labeller was given.")] = None,
     judge: Annotated[list[str] | None, typer.Option(help="New rows .npy, where the run's judge was given.")] = None,
     name: Name = None,
+    root: Root = None,
+    download: Download = False,
     device: Device = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
@@ -32,10 +32,12 @@ def assign(
         RunFolder(run),
         images,
         sayer(as_json),
-        source=source,
+        source=source or ("searches" if name is None else "train"),
         labeller=labeller,
         judges=tuple(judge or ()),
         name=name,
+        root=root,
+        download=download,
         device=device or "auto",
         overwrite=overwrite,
     )

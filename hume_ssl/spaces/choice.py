@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hume_ssl.spaces.spec import EXTRAS, EncoderSpec, split_spec
 
+KERNEL = "kernel:rbf"
 KERNELS = ("kernel:rbf?width=0.5&dim=512", "kernel:rbf?width=0.7&dim=1024")
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
-from hume_ssl.images import available_cores, for_each, open_image, to_pixels
+from hume_ssl.images import available_cores, for_each, to_pixels
 from hume_ssl.items import Items
+from hume_ssl.sources.decoded import DecodedImages
 from hume_ssl.workers import begin_worker
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ def image_batches(
     import torch
     from torch.utils.data import DataLoader
 
-    source = FileImages(items.paths, preprocess) if items.array is None else ArrayImages(items, preprocess)
     loader: DataLoader[Any] = DataLoader(
-        source,  # type: ignore[arg-type]  # a sequence is all DataLoader needs; Dataset would import torch above
+        # A sequence is all DataLoader needs; Dataset would import torch above.
+        DecodedImages(items.images, preprocess),  # type: ignore[arg-type]
         batch_sampler=batches,  # type: ignore[arg-type]  # ranges will do
         num_workers=_worker_count(items) if workers is None else workers,
         collate_fn=_collate,
@@ -72,38 +71,6 @@ def pixels_of(items: Items, rows: range, size: tuple[int, int], channels: int) -
 def in_batches(rows: range, batch: int) -> list[range]:
     """`rows` cut into pieces of `batch`; the last may be smaller."""
     return [rows[start : start + batch] for start in range(0, len(rows), batch)]
-
-
-@dataclass(frozen=True)
-class FileImages:
-    """Decoded image files, or the message of the error. Holds paths and settings only, so a process can be sent it."""
-
-    paths: list[Path]
-    preprocess: Callable[[Image.Image], Any]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Any:
-        try:
-            return self.preprocess(open_image(self.paths[i]))
-        except InputError as error:
-            # As a value: DataLoader would wrap the exception of a worker in its traceback, many lines long.
-            return str(error)
-
-
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images of an array, each resized as a file would be."""
-
-    items: Items
-    preprocess: Callable[[Image.Image], Any]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> Any:
-        return self.preprocess(self.items.image(i))
 
 
 def _collate(images: list[Any]) -> Any:

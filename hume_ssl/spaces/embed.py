@@ -55,7 +55,8 @@ def embed(
         progress: advanced by one an item, those already there included.
         path: .npy file in which the space grows and where it lies in the end, memory-mapped; an embedding that was cut
             off there goes on. None: an array in memory.
-        batch: images encoded at once; it changes values by rounding only. None: 64 on a CPU, as many as fit on a GPU.
+        batch: images encoded at once; it changes values by rounding only. None: as many as a CPU's caches or a GPU's
+            memory hold.
         workers: processes that decode; None: as many as pay off. Where processes are spawned (macOS, Windows), a script
             needs the usual `if __name__ == "__main__":` around its call.
         meter: takes how many images a network encoded, and how long it waited for them.
@@ -79,7 +80,7 @@ def embed(
         width = kernel.dimension(spec)
 
         def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-            rows = [_rows(number, items) for number in numbers]
+            rows = [rows_of(number, items) for number in numbers]
             return kernel.encode_chunks(items, kernel.pixel_size(items, spec), features, rows)
     else:
         from hume_ssl.spaces.encode import Engine
@@ -88,7 +89,7 @@ def embed(
         width = engine.width
 
         def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-            return engine.encode(items, [_rows(number, items) for number in numbers], workers, meter)
+            return engine.encode(items, [rows_of(number, items) for number in numbers], workers, meter)
 
     key = json.dumps(files.plain(describe(items, spec, train, precision)), sort_keys=True)
     growing = GrowingArray(path, key) if path is not None else None
@@ -188,18 +189,20 @@ def width_of(spec: EncoderSpec) -> int:
     return output_width(build_network(spec), build_preprocess(spec), spec)
 
 
-def precision_on(device: str, precision: str) -> str:
-    """float32 or bfloat16: "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere."""
+def precision_on(device: str, precision: str, *, cpu: bool = False) -> str:
+    """float32 or bfloat16: "auto" is bfloat16 on a GPU that computes in it, float32 elsewhere; `cpu`: on a CPU too."""
     if precision != "auto":
         return precision
     from hume_ssl.search.precision import has_bfloat16
 
-    return "bfloat16" if device.startswith("cuda") and has_bfloat16(device) else "float32"
+    asked = cpu or device.startswith("cuda")
+    return "bfloat16" if asked and has_bfloat16(device) else "float32"
 
 
 def _alone(chunks: Chunks, numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
     return chunks(numbers)
 
 
-def _rows(number: int, items: Items) -> range:
+def rows_of(number: int, items: Items) -> range:
+    """The items of a chunk."""
     return range(number * CHUNK, min((number + 1) * CHUNK, len(items)))

@@ -136,7 +136,8 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     spaces = [run.spaces / record["file"] for record in stored_roles(run).values()]
     searched = [run.labellings_npy, run.searches_csv, run.encoders]
     # classes.csv is the user's to edit, so it is not among what must stay as it is.
-    return [run.recipe_toml, run.items_csv, *spaces, run.spaces_json, *searched, run.consensus_csv]
+    broken = [run.broken_csv] if inputs.recipe.data.skip_broken else []
+    return [run.recipe_toml, run.items_csv, *broken, *spaces, run.spaces_json, *searched, run.consensus_csv]
 
 
 def _old_ids(run: RunFolder, labels: Any, k: int) -> Any:

@@ -15,7 +15,7 @@ from hume_ssl.devices import pick_device
 from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, table_of
-from hume_ssl.items import bare_items, load_items
+from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
 from hume_ssl.spaces.loading import load_space
@@ -34,6 +34,8 @@ def assign(
     name: str | None = None,
     labeller: str | None = None,
     judges: tuple[str, ...] = (),
+    root: str | None = None,
+    download: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     show: bool = True,
@@ -43,8 +45,8 @@ def assign(
     Everything is labelled before anything is written, so that nothing is left of a run that fails or is stopped.
 
     Args:
-        images: a folder, a CSV with a column filepath, or a uint8 .npy; those of the run will do as well. None: rows of
-            the run's spaces are given instead.
+        images: what `load_items` takes, and `root` and `download` for it; those of the run will do as well. None: rows
+            of the run's spaces are given instead.
         source: "searches": the table is that of consensus.csv; or "train": a trained network's labels and confidences.
         name: of the training; None: the latest that is not stale.
         labeller, judges: .npy (m, d), new items' rows in the spaces of the run, where those were given as arrays.
@@ -64,13 +66,14 @@ def assign(
     named = images or next(iter(given.values()), None)
     if named is None or (source == "train" and images is None):
         raise InputError("which new items? give --images, or --labeller NEW.npy where the run was given arrays")
+    items = load_items(images, root=root, download=download) if images is not None else None
     labels = _by_training if source == "train" else _by_searches
-    return labels(run, images, given, named, say, name=name, device=device, overwrite=overwrite, show=show)
+    return labels(run, items, given, named, say, name=name, device=device, overwrite=overwrite, show=show)
 
 
 def _by_searches(
     run: RunFolder,
-    images: str | None,
+    items: Items | None,
     given: dict[str, str],
     named: str,
     say: Callable[[str], None],
@@ -86,10 +89,9 @@ def _by_searches(
     arrays = {role: load_space(path) for role, path in given.items()}
     if len(lengths := {len(array) for array in arrays.values()}) > 1:
         raise InputError(f"the new spaces have {' and '.join(map(str, sorted(lengths)))} rows: give equal items")
-    items = load_items(images) if images is not None else None
     m = len(items) if items is not None else lengths.pop()
     if lengths - {m}:
-        raise InputError(f"{images} has {m} images and the new spaces {lengths.pop()} rows: give equal items")
+        raise InputError(f"{named} has {m} images and the new spaces {lengths.pop()} rows: give equal items")
     where, path, stage = pick_device(device), *_place(run, named)
     identity: dict[str, object] = {"images": items.hash if items is not None else ""}
     identity |= {f"rows of the {role}": sha256_array(array) for role, array in arrays.items()}
@@ -126,7 +128,7 @@ def _by_searches(
 
 def _by_training(
     run: RunFolder,
-    images: str | None,
+    items: Items | None,
     given: dict[str, str],
     named: str,
     say: Callable[[str], None],
@@ -138,9 +140,9 @@ def _by_training(
 ) -> dict[str, Any]:
     from hume_ssl.train import trained
 
-    began = time.monotonic()
+    assert items is not None
+    began, where = time.monotonic(), pick_device(device, mps=False)
     name = finished_training(run, name, run.trained)
-    items, where = load_items(named), pick_device(device, mps=False)
     network = trained.load(run.trained(name))
     names = read_names(run, int(network.facts["classes"]))
     path, stage = _place(run, named)

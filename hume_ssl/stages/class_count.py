@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from hume_ssl.broken import sentence
 from hume_ssl.class_count import SEARCHES, Tried, choose, keeps, quick, settings_for, try_counts
 from hume_ssl.config import DiscoverRecipe, override
 from hume_ssl.distributed import check_devices, refuse
@@ -26,7 +27,7 @@ from hume_ssl.spaces.embed import precision_on
 from hume_ssl.spaces.loading import check_space
 from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.spaces import make_space
-from hume_ssl.stages.table import CLASS_COUNT
+from hume_ssl.stages.table import CLASS_COUNT, pretrained_encoders
 
 # Columns of the table as the user sees it: heading, width, format.
 TABLE = {
@@ -70,7 +71,10 @@ def count_classes(
     Raises InputError before anything is written.
     """
     refuse(f"discover --classes {counts[0]}:{counts[-1]}")
-    inputs = prepare(_trial(recipe, counts, SEARCHES if searches is None else searches))
+    trial = _trial(recipe, counts, SEARCHES if searches is None else searches)
+    inputs = prepare(trial, (), pretrained_encoders(run), show=show)
+    if inputs.broken:
+        say(f"warning: {sentence(inputs.broken, len(inputs.items))}")
     check_devices(inputs.device)
     config, tried_as = inputs.recipe.search, f"{counts[0]}:{counts[-1]}"
     identity = {key: value for key, value in inputs.identity.items() if not key.startswith("consensus.")}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hume_ssl.broken import sentence
 from hume_ssl.config import DiscoverRecipe, to_toml
 from hume_ssl.discovery import conclude
 from hume_ssl.distributed import check_devices, local_device
@@ -28,11 +29,12 @@ from hume_ssl.stages.artefacts import (
     searches_so_far,
     write_discovery,
 )
+from hume_ssl.stages.embed_ranks import spread_embedding
 from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
 from hume_ssl.stages.spaces import SPACES, forget_other_spaces, index_spaces, make_space
-from hume_ssl.stages.table import DISCOVER, run_flag, stored_roles, stored_spaces
+from hume_ssl.stages.table import DISCOVER, pretrained_encoders, run_flag, stored_roles, stored_spaces, write_broken
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
 ROWS = 65_536  # of a given space, copied at a time
@@ -62,7 +64,9 @@ def discover(
     Raises InputError before anything is written.
     """
     before = () if overwrite else run.stage(DISCOVER).get("identity", {}).get("spaces.encoders", ())
-    inputs = prepare(recipe, before)
+    inputs = prepare(recipe, before, pretrained_encoders(run), show=show)
+    if inputs.broken:
+        say(f"warning: {sentence(inputs.broken, len(inputs.items))}; broken.csv has the list")
     check_devices(inputs.device)
     step = decide(run, DISCOVER, inputs.identity, resume=resume, overwrite=overwrite, searches=searches)
     if inputs.choice and step != "finished":
@@ -94,6 +98,8 @@ def discover(
         run.items_csv,
         table_of({"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}),
     )
+    if recipe.data.skip_broken:
+        write_broken(run, inputs.broken)
     try:
         labeller, judges = _spaces(run, inputs, show)
     except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN
@@ -145,14 +151,16 @@ def _space(run: RunFolder, inputs: Inputs, source: SpaceSource, show: bool) -> d
     """The record of a space in spaces.json, after it is there: made by an encoder, or copied from the user's array."""
     path = run.space(source.name)
     if source.spec is not None:
+        data, precision = inputs.recipe.data, precision_on(inputs.device, inputs.recipe.spaces.precision)
         made = make_space(
             run,
             inputs.items,
             source.spec,
             inputs.train,
-            device=inputs.device,
-            precision=precision_on(inputs.device, inputs.recipe.spaces.precision),
+            device=local_device(inputs.device),
+            precision=precision,
             what=source.name,
+            spread=spread_embedding(data, inputs.broken, inputs.items, source.spec, inputs.device, precision),
             show=show,
         )
         file = Path(made["path"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.broken import Broken
 from hume_ssl.config import DiscoverRecipe, identity, override
 from hume_ssl.devices import pick_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
-from hume_ssl.items import DIGITS, Items, bare_items, check_images, load_items, make_split
+from hume_ssl.items import Items, make_split
 from hume_ssl.search import check_classes, check_objective, check_prior
 from hume_ssl.search.subsets import subset_sizes
-from hume_ssl.spaces.choice import PRETRAIN, best_here
+from hume_ssl.spaces.choice import KERNEL, KERNELS, PRETRAIN, best_here
 from hume_ssl.spaces.embed import width_of
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import EncoderSpec, parse_spec, split_spec
+from hume_ssl.stages.run_items import absolute_paths, full_path, look_at_images, offering_to_skip, run_items
 
 Array = NDArray[Any]
 
@@ -50,6 +52,7 @@ class Inputs:
 
     recipe: DiscoverRecipe  # resolved, with absolute paths
     items: Items
+    broken: list[Broken]  # images left out of them
     split: NDArray[np.str_]  # (n,) "train" or "test"
     sources: list[SpaceSource]  # the labeller first; alone, it is the judge too; under TURTLE perhaps judges alone
     classes: int
@@ -63,11 +66,20 @@ class Inputs:
         return np.asarray(self.split == "train")
 
 
-def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
+def prepare(
+    recipe: DiscoverRecipe,
+    before: Sequence[str] = (),
+    pretrained: Mapping[str, str] | None = None,
+    *,
+    show: bool = False,
+) -> Inputs:
     """Load and check all inputs of a recipe.
 
     Args:
         before: encoders to take where none is named: those of a run that may go on.
+        pretrained: encoders of `hume-ssl pretrain` by the hash of the items they were trained on; where none is named,
+            that of these items is the labeller.
+        show: progress on stderr, where there are many images to look at.
 
     Raises InputError, naming the first input that cannot be used.
     """
@@ -86,7 +98,7 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     device = str(pick_device(recipe.search.device))
     hashes: dict[str, str] = {}
     arrays = [_source(role, hashes) for role in given]
-    items = load_items(data.images) if data.images is not None else bare_items(_length(arrays))
+    items, broken = run_items(data, {source.text: source.array for source in arrays}, show=show)
     check_lengths(items, arrays, data.images)
     split = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root)
     n_train = int(np.count_nonzero(split == "train"))
@@ -96,19 +108,20 @@ def prepare(recipe: DiscoverRecipe, before: Sequence[str] = ()) -> Inputs:
     check_prior(recipe.search, data.classes)
     if not turtle:
         subset_sizes(n_train, search.subset_size, search.train_fraction)
-    recipe, choice = _with_encoders(recipe, items, device, before)
+    with offering_to_skip():  # it looks at the images' headers
+        recipe, choice = _with_encoders(recipe, items, device, before, (pretrained or {}).get(items.hash))
     there = {source.name: source for source in arrays}
     sources = [there.get(role.name) or _source(role, hashes) for role in roles(recipe)]
     check_classes(data.classes, len(items), None if turtle else _width(sources[0], items))
     for source in sources[0 if turtle else 1 :]:
         _width(source, items)  # refuses wrong weights now, not after an hour
-    check_images(items)
+    look_at_images(items, data, show=show)
     hashes |= {f"weights of {s.text}": sha256_file(s.spec.weights) for s in sources if s.spec and s.spec.weights}
     if data.images is not None:
         hashes["data.images"] = items.hash
     if isinstance(data.split, str) and Path(data.split).is_file():
         hashes["data.split"] = sha256_file(Path(data.split))
-    return Inputs(recipe, items, split, sources, data.classes, device, identity(recipe, hashes), choice)
+    return Inputs(recipe, items, broken, split, sources, data.classes, device, identity(recipe, hashes), choice)
 
 
 def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) -> None:
@@ -123,7 +136,7 @@ def check_lengths(items: Items, sources: list[SpaceSource], images: str | None) 
 
 
 def _with_encoders(
-    recipe: DiscoverRecipe, items: Items, device: str, before: Sequence[str]
+    recipe: DiscoverRecipe, items: Items, device: str, before: Sequence[str], own: str | None
 ) -> tuple[DiscoverRecipe, str]:
     """The recipe with encoders where spaces are wanting and none are named, and what to say of them; for TURTLE any
     given space will do."""
@@ -133,9 +146,11 @@ def _with_encoders(
     if data.judges and recipe.search.objective == "turtle":
         return recipe, ""
     best, better = best_here(items.channels == 3, device != "cpu")
+    if own is not None:
+        best = (own, best[1] if best != KERNELS else KERNEL)
     chosen = tuple(before) or (best[:1] if data.judges else best)
     offer = ""
-    if (better.labeller, better.judge) != best:
+    if own is None and (better.labeller, better.judge) != best:
         first = "hume-ssl pretrain for a labeller" if better.labeller == PRETRAIN else f"--encoder '{better.labeller}'"
         offer = f"; better for {better.of}: {first}, --encoder '{better.judge}' (hume-ssl embed --list says why)"
     taken = f"no encoder named: taking {' and '.join(chosen)}{offer}"
@@ -144,29 +159,20 @@ def _with_encoders(
 
 def _absolute(recipe: DiscoverRecipe) -> DiscoverRecipe:
     """The recipe with absolute paths, so that its copy in the run folder works from anywhere."""
-    data = recipe.data
-    sets: dict[str, object] = {}
-    if data.images is not None and (data.images != DIGITS):
-        sets["data.images"] = _full(data.images)
+    data, sets = recipe.data, absolute_paths(recipe.data)
     if data.labeller is not None:
-        sets["data.labeller"] = _full(data.labeller)
-    if isinstance(data.split, str):
-        sets["data.split"] = _full(data.split)
-    sets["data.judges"] = tuple(_full(judge) for judge in data.judges)
+        sets["data.labeller"] = full_path(data.labeller)
+    sets["data.judges"] = tuple(full_path(judge) for judge in data.judges)
     sets["spaces.encoders"] = tuple(full_weights(text) for text in recipe.spaces.encoders)
     return override(recipe, sets)
-
-
-def _full(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 def full_weights(text: str) -> str:
     """An encoder's text with the absolute path of its file."""
     spec = split_spec(text)
     if spec.kind == "npy":
-        return f"npy:{_full(spec.name)}"
-    return text if spec.weights is None else text.replace(f"@{spec.weights}", f"@{_full(str(spec.weights))}", 1)
+        return f"npy:{full_path(spec.name)}"
+    return text if spec.weights is None else text.replace(f"@{spec.weights}", f"@{full_path(str(spec.weights))}", 1)
 
 
 def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:
@@ -179,11 +185,6 @@ def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:
 
 def _judge_name(number: int) -> str:
     return "judge" if number == 0 else f"judge-{number + 1}"
-
-
-def _length(sources: list[SpaceSource]) -> int:
-    assert sources[0].array is not None
-    return len(sources[0].array)
 
 
 def roles(recipe: DiscoverRecipe) -> list[Role]:

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.broken import Broken, sentence
 from hume_ssl.config import PretrainConfig, PretrainRecipe, load_recipe, override, to_toml
 from hume_ssl.devices import pick_device
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_file
-from hume_ssl.items import DIGITS, Items, check_images, load_items, make_split
+from hume_ssl.items import DIGITS, Items, make_split
 from hume_ssl.pretrain_config import UNIMPORTANT
 from hume_ssl.progress import Progress, Silent, track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.stages.pixels import make_pixels, train_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
-from hume_ssl.stages.table import run_flag
+from hume_ssl.stages.run_items import absolute_paths, look_at_images, run_items
+from hume_ssl.stages.table import run_flag, write_broken
 
 if TYPE_CHECKING:
     from hume_ssl.pretrain.loop import Pretrained
@@ -56,7 +58,9 @@ def pretrain(
         raise InputError("which images? give --images, a folder, a CSV with filepath, or a uint8 .npy")
     where = pick_device(device, mps=False)
     check_devices(where.type)
-    recipe, items, train = _resolved(recipe, gpu=where.type == "cuda")
+    recipe, items, train, broken = _resolved(recipe, gpu=where.type == "cuda", show=show)
+    if broken:
+        say(f"warning: {sentence(broken, len(items))}; broken.csv has the list")
     config = recipe.pretrain
     name = name or config.network
     check_batch(int(config.batch or 0), int(train.sum()), processes())
@@ -72,12 +76,14 @@ def pretrain(
     if step == "finished":
         say(f"{run.pretraining(name)} is finished: nothing to do. Next: {next_command(recipe, run, name, items)}")
         return {**facts, **paths, "figures": run.stage(stage)["figures"]}
-    check_images(items)
+    look_at_images(items, recipe.data, show=show)
     began = time.monotonic()
     if step == "start":
         run.remove_stage(stage)
     run.begin_stage(stage, _identity(recipe, items), device=where.type)
     run.write_text(run.pretrain_recipe(name), to_toml(recipe))
+    if broken:
+        write_broken(run, broken)
     say(f"{plan}; on {where.type}")
     run.log(f"{step} {stage}: {plan}; {config!r}")
     make_pixels(config, run, items, show=show)
@@ -103,7 +109,7 @@ def join(task: Mapping[str, Any]) -> None:
     """Train as the first of several processes does, which asked for it; everything else is in the run folder."""
     run = RunFolder(Path(task["run"]))
     recipe = load_recipe(str(run.pretrain_recipe(task["pretrain"])), "pretrain")
-    items, train = _items(recipe)
+    items, train, _ = _items(recipe)
     fit(run, task, recipe, items, train, Silent())
 
 
@@ -165,6 +171,8 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
     data, encoder = recipe.data, f"pretrained:{recipe.pretrain.network}@{run.pretrain_encoder(name)}"
     words = ["hume-ssl", "discover", "--images", str(data.images), "--classes", "10" if data.images == DIGITS else "K"]
     words += ["--encoder", encoder, "--encoder", "kernel:rbf" if items.channels == 1 else "torchvision:resnet50"]
+    words += ["--root", data.root] if data.root is not None else []
+    words += ["--skip-broken"] if data.skip_broken else []
     if data.split is not None:
         words += ["--split", str(data.split)]
     if data.split_seed:
@@ -172,23 +180,22 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
     return shlex.join(words) + run_flag(run)
 
 
-def _resolved(recipe: PretrainRecipe, *, gpu: bool) -> tuple[PretrainRecipe, Items, NDArray[np.bool_]]:
-    """The recipe with everything decided that depends on the images, absolute paths; the items and which to learn
-    from."""
-    data = recipe.data
-    given = {"data.images": data.images, "data.split": data.split}
-    paths = {key: path for key, path in given.items() if isinstance(path, str) and path != DIGITS}
-    recipe = override(recipe, {key: str(Path(path).expanduser().absolute()) for key, path in paths.items()})
-    items, train = _items(recipe)
+def _resolved(
+    recipe: PretrainRecipe, *, gpu: bool, show: bool
+) -> tuple[PretrainRecipe, Items, NDArray[np.bool_], list[Broken]]:
+    """The recipe with everything decided that depends on the images, absolute paths; the items, which to learn from,
+    and what was left out."""
+    recipe = override(recipe, absolute_paths(recipe.data))
+    items, train, broken = _items(recipe, show)
     config = recipe.pretrain.resolve(max(items.common_size), items.channels, int(train.sum()), gpu=gpu)
-    return recipe.model_copy(update={"pretrain": config}), items, train
+    return recipe.model_copy(update={"pretrain": config}), items, train, broken
 
 
-def _items(recipe: PretrainRecipe) -> tuple[Items, NDArray[np.bool_]]:
+def _items(recipe: PretrainRecipe, show: bool = False) -> tuple[Items, NDArray[np.bool_], list[Broken]]:
     data = recipe.data
-    items = load_items(str(data.images))
+    items, broken = run_items(data, {}, show=show)
     train = make_split(len(items), data.split, data.split_seed, items.filepaths, items.root) == "train"
-    return items, np.asarray(train)
+    return items, np.asarray(train), broken
 
 
 def _identity(recipe: PretrainRecipe, items: Items) -> dict[str, object]:

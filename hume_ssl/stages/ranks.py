@@ -87,6 +87,11 @@ def follow() -> NoReturn:
         if "train" in question or "pretrain" in question:
             _train(question)
             continue
+        if "embed" in question:
+            from hume_ssl.stages.embed_ranks import join_embedding
+
+            join_embedding(question)
+            continue
         from hume_ssl.stages.artefacts import packed
 
         batch = _batches(question["run"], question["device"])(question["start"])

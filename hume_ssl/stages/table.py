@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hume_ssl.broken import Broken, leave_out_listed
 from hume_ssl.config import DiscoverRecipe, load_recipe
 from hume_ssl.errors import InputError
+from hume_ssl.files import table_of
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
@@ -131,13 +134,34 @@ def stored_items(run: RunFolder) -> Items:
     record, recipe = require_discover(run), stored_recipe(run)
     if recipe.data.images is None:
         return bare_items(int(record["items"]))
-    items = load_items(recipe.data.images)
-    if items.hash != record["identity"]["data.images"]:
+    items, wanted = load_items(recipe.data.images, root=recipe.data.root), record["identity"]["data.images"]
+    if items.hash != wanted and run.broken_csv.is_file():  # all of them are there, the broken ones too
+        table = run.read_csv(run.broken_csv)
+        items = leave_out_listed(items, table["filepath"].tolist(), table["position"].tolist())
+    if items.hash != wanted:
         raise InputError(
             f"the images {recipe.data.images} are not those of {run.path} any more: put them back, or run discover "
             "on them in another folder with --run"
         )
     return items
+
+
+def write_broken(run: RunFolder, broken: Sequence[Broken]) -> None:
+    """broken.csv: the images that were left out."""
+    columns = {name: [getattr(one, name) for one in broken] for name in ("filepath", "reason", "position")}
+    run.write_csv(run.broken_csv, table_of(columns))
+
+
+def pretrained_encoders(run: RunFolder) -> dict[str, str]:
+    """The encoders of finished pretrainings, by the hash of the items they were trained on; of several the last."""
+    found = {}
+    for name, record in run.stages().items():
+        if name.startswith("pretrain/") and record["status"] == "finished":
+            path = run.pretrain_encoder(name.partition("/")[2]).absolute()
+            if path.is_file():
+                network = record["identity"]["pretrain.network"]
+                found[str(record["identity"]["data.images"])] = f"pretrained:{network}@{path}"
+    return found
 
 
 def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.search.precision import has_bfloat16
 from hume_ssl.spaces.decode import image_batches, in_batches
+from hume_ssl.spaces.encode import cpu_batch
 from hume_ssl.spaces.encoders import build_network, build_preprocess, output_width
 from hume_ssl.spaces.preprocess import Preprocess
 from hume_ssl.spaces.spec import HEAD_KINDS, EncoderSpec, check_spec
@@ -36,7 +38,7 @@ from hume_ssl.train.batches import generator
 from hume_ssl.train.views import apply_strong, apply_weak, draw_strong, draw_weak
 
 CHUNK = 64  # items drawn together; part of what the bytes follow from
-BATCH_CPU, BATCH_GPU = 64, 512  # images encoded at once
+BATCH_GPU = 512  # images encoded at once
 BF16_ERROR = 0.03  # largest mean relative error of a vector in bfloat16; squeezenet1_1 has 0.0125
 FORMAT = 2  # of the random draws: under a higher number, files made by an older version are not used
 
@@ -140,16 +142,17 @@ def embed_views(
     out = growing.open((len(items), plan.count, width), np.float16)
     done = min(growing.chunks * CHUNK, len(items))
     progress.advance(done)
+    batch = cpu_batch(finish.preprocess.size) if device.type == "cpu" else BATCH_GPU
     with torch.inference_mode():
-        for batch in image_batches(items, finish.decode, in_batches(range(done, len(items)), CHUNK), workers):
-            plain, images = (pixels.to(device) for pixels in batch)
+        for pair in image_batches(items, finish.decode, in_batches(range(done, len(items)), CHUNK), workers):
+            plain, images = (pixels.to(device) for pixels in pair)
             if "bf16" not in growing.facts:  # the first chunk decides for all of them
                 growing.facts["bf16"] = bf16_pays(network, finish.normalise(plain), plan.precision)
             mixed = bool(growing.facts["bf16"])
             views = torch.cat(changed(images, plan, growing.chunks))
-            values = torch.cat(
-                [encode(network, plain, finish.normalise, mixed=mixed), encode(network, views, finish, mixed=mixed)]
-            )
+            how: dict[str, Any] = {"mixed": mixed, "batch": batch}
+            kinds = ((plain, finish.normalise), (views, finish))
+            values = torch.cat([encode(network, pixels, make, **how) for pixels, make in kinds])
             if not values.abs().max() <= torch.finfo(torch.float16).max:  # also where it is no number
                 raise InputError(f"the encoder {spec.text!r} gives values that are no numbers, or beyond 65,504")
             rows = values.view(plan.count, len(images), width).transpose(0, 1)
@@ -183,11 +186,10 @@ def changed(images: Tensor, plan: ViewPlan, chunk: int) -> list[Tensor]:
     return views
 
 
-def encode(network: nn.Module, views: Tensor, finish: Callable[[Tensor], Tensor], *, mixed: bool) -> Tensor:
+def encode(network: nn.Module, views: Tensor, finish: Callable[[Tensor], Tensor], *, mixed: bool, batch: int) -> Tensor:
     """(m, 3, h, w) uint8 -> (m, d) float32, batch by batch, each made by `finish` into what the network reads."""
-    size = BATCH_CPU if views.device.type == "cpu" else BATCH_GPU
     parts = []
-    for some in views.split(size):  # type: ignore[no-untyped-call]
+    for some in views.split(batch):  # type: ignore[no-untyped-call]
         with torch.autocast(views.device.type, torch.bfloat16, enabled=mixed):
             parts.append(network(finish(some)).float())
     return torch.cat(parts)

@@ -1,6 +1,7 @@
 """Wrong input: exit 2, one line on stderr with the value and the fix, and not a byte written or changed."""
 
 import shlex
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def list_without_filepath(folder: Path) -> None:
     (folder / "list.csv").write_text("file\npics/0.png\n")
 
 
+def archives(folder: Path) -> None:
+    """One with a name that leads out of it, one compressed, one without an image, one that is none."""
+    with zipfile.ZipFile(folder / "out.zip", "w") as archive:
+        archive.writestr("../a.png", b"")
+    with zipfile.ZipFile(folder / "empty.zip", "w") as archive:
+        archive.writestr("notes.txt", b"")
+    (folder / "a.tar.gz").write_bytes(b"")
+    (folder / "a.tar").write_bytes(b"no archive" * 100)
+
+
 def image_array(folder: Path) -> None:
     np.save(folder / "float.npy", np.zeros((30, 8, 8), dtype=np.float32))
 
@@ -68,11 +79,22 @@ def image_array(folder: Path) -> None:
     ("prepare", "arguments", "says"),
     [
         (no_image, "--images pics --classes 2", ("pics", "no image")),
-        (unreadable, "--images pics --classes 2", ("bad.png",)),
-        (cut_image, "--images pics --classes 2", ("1.png",)),
+        (unreadable, "--images pics --classes 2", ("bad.png", "--skip-broken")),
+        (cut_image, "--images pics --classes 2", ("1.png", "--skip-broken")),
         (list_with_absent_file, "--images list.csv --classes 2", ("absent.png",)),
         (list_without_filepath, "--images list.csv --classes 2", ("filepath",)),
         (image_array, "--images float.npy --classes 2", ("float.npy", "uint8")),
+        (archives, "--images out.zip --classes 2", ("out.zip", "'../a.png'")),
+        (archives, "--images empty.zip --classes 2", ("empty.zip", "no image")),
+        (archives, "--images a.tar.gz --classes 2", ("a.tar.gz", "unpack")),
+        (archives, "--images a.tar --classes 2", ("a.tar", "again")),
+        (images, "--images torchvision:CIFAR11 --classes 2", ("'CIFAR11'", "'CIFAR10'")),
+        (images, "--images torchvision:CIFAR10 --classes 2", ("torchvision:CIFAR10", "--root", "--download")),
+        (images, "--images torchvision:CIFAR10 --root pics --classes 2", ("pics", "--root", "--download")),
+        (images, "--images torchvision:CIFAR10?split=val --root pics --classes 2", ("?split=val", "?split=test")),
+        (images, "--images pics --root pics --classes 2", ("--root", "torchvision:NAME")),
+        (images, "--images pics --download --classes 2", ("--download", "torchvision:NAME")),
+        (images, "--images pics/0.png --classes 2", ("pics/0.png", ".zip")),
         (images, "--images pics", ("--classes",)),
         (images, "--images pics --classes 4", ("4", "3")),
         (images, "--images absent --classes 2", ("absent",)),
@@ -185,7 +207,7 @@ def test_spaces_and_images_of_different_length(hume: Hume, bare: Path) -> None:
         ("train-fixmatch --recipe fixmach", ("fixmach", "'fixmatch'")),
         ("train-fixmatch --set train.batc=3", ("train.batc", "'train.batch'")),
         ("assign --images digits.npy", ("hume-run", "discover")),
-        ("assign --images digits.npy --from consensus", ("'consensus'", "--from train")),
+        ("assign --images digits.npy --from consensus", ("'consensus'", "--from searches or train")),
         ("export --to torch", ("hume-run", "discover")),
         ("export --to onx", ("'onx'", "'onnx'")),
         ("export --to ../../x", ("../../x", "torch")),

@@ -122,14 +122,15 @@ def test_workers_can_be_sent_what_they_need(folder: Path, spec: EncoderSpec) -> 
     """Where processes are spawned (macOS, Windows) the data set is pickled: small, and without decoded pixels."""
     import pickle
 
-    from hume_ssl.spaces.decode import FileImages
+    from hume_ssl.sources.decoded import DecodedImages
     from hume_ssl.spaces.encoders import build_preprocess
 
     items = load_items(folder)
     items.pixels(512)
-    data = pickle.dumps(FileImages(items.paths, build_preprocess(spec)))
+    images = DecodedImages(items.images, build_preprocess(spec))
+    data = pickle.dumps(images)
     assert len(data) < 5000
-    assert torch.equal(pickle.loads(data)[2], FileImages(items.paths, build_preprocess(spec))[2])  # type: ignore[arg-type]
+    assert torch.equal(pickle.loads(data)[2], images[2])
 
 
 def test_wrong_calls(folder: Path, spec: EncoderSpec) -> None:

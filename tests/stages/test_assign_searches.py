@@ -105,7 +105,7 @@ def test_rows_where_the_spaces_were_given(hume: Hume, tmp_path: Path, monkeypatc
         (["--labeller", "wide.npy"], "13 columns"),
         (["--labeller", "new.npy", "--judge", "new.npy", "--judge", "new.npy"], "has no judge-2"),
         (["--labeller", "new.npy", "--from", "train"], "labels images"),
-        (["--labeller", "new.npy", "--name", "x"], "--from train"),
+        (["--labeller", "new.npy", "--name", "x", "--from", "searches"], "--from train"),
     ):
         answer = hume("assign", *flags, "--overwrite")
         assert answer.code == 2 and message in answer.err, answer.err

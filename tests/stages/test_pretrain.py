@@ -150,6 +150,16 @@ def test_without_lightly(hume: Hume, bare: Path, monkeypatch: pytest.MonkeyPatch
     assert not (bare / "hume-run").exists()
 
 
+def test_discover_takes_what_was_trained_on_the_same_images(hume: Hume, bare: Path) -> None:
+    """Where no encoder is named, and for no other images."""
+    assert hume(*PRETRAIN).code == 0
+    flags = ["discover", "--images", "digits.npy", "--classes", "10", "--dry-run"]
+    answer = hume(*flags)
+    assert "no encoder named: taking pretrained:small-cnn@" in answer.out and " and kernel:rbf" in answer.out, answer
+    np.save("fewer.npy", np.load("digits.npy")[:200])
+    assert "pretrained:" not in hume(*[*flags[:2], "fewer.npy", *flags[3:]]).out
+
+
 @pytest.mark.slow
 def test_usps_under_its_own_encoder(hume: Hume, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default training takes two minutes on one core; its space, judging itself, gives a consensus of at least 0.85

@@ -1,0 +1,32 @@
+"""File names as file systems have them, through the tables of a run."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Hume
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8_keep_their_bytes_in_every_table(
+    hume: Hume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pyarrow installed too, in which pandas would keep text, and which takes UTF-8 alone."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("photos")
+    for i in range(12):
+        name = os.fsdecode(b"photos/\xe9" + str(i).encode() + b".png")
+        Image.fromarray(np.full((8, 8), 100 * (i % 2) + i, np.uint8)).save(name)
+    Path(os.fsdecode(b"photos/\xe90.png")).write_bytes(b"no image")
+    settings = ("--classes", "2", "--searches", "2", "--set", "search.iterations=20", "--encoder", "kernel:rbf?dim=8")
+    answer = hume("discover", "--images", "photos", "--skip-broken", *settings, "--neighbours", "3")
+    assert answer.code == 0, answer.err
+    assert hume("select", "--per-class", "1", "--allow-short").code == 0
+    assert hume("train-fixmatch", "--steps", "1", "--set", "train.batch=2").code == 0
+    tables = ["items.csv", "broken.csv", "consensus.csv", "selection/per-class-1/labels.csv"]
+    for table in [*tables, "train/fixmatch-per-class-1/predictions.csv"]:
+        assert b"\xe9" in Path("hume-run", table).read_bytes(), table
