@@ -2,9 +2,9 @@
 
 DATA: digits, usps, where the development data is there, and cifar10-dev, its images; the first two by default. For each
 seed: `hume-ssl pretrain` as it is by default, then the consensus of 16 searches with its space as labeller, judged by
-the space itself and by kernel:rbf; of the first seed also that of two kernel spaces alone. All items are train items. Writes
-tests/bench/results/pretrain.json, one data set after the other, and keeps what it has of the others. Training takes one
-core: two data sets can be measured side by side on two.
+the space itself and by kernel:rbf; of the first seed also that of two kernel spaces alone. All items are train items.
+Writes tests/bench/results/pretrain.json, one data set after the other, and keeps what it has of the others. Training
+takes one core: two data sets can be measured side by side on two.
 """
 
 from __future__ import annotations
