@@ -2,8 +2,8 @@
 
 DATA: digits, usps, where the development data is there, and cifar10-dev, its images; the first two by default. For each
 seed: `hume-ssl pretrain` as it is by default, then the consensus of 16 searches with its space as labeller, judged by
-the space itself and by kernel:rbf; of the first seed also that of two kernel spaces alone. All items are train items.
-Writes tests/bench/results/pretrain.json, one data set after the other, and keeps what it has of the others. Training
+the space itself and by kernel:rbf; of seed 1 also that of two kernel spaces alone. All items are train items.
+Writes tests/bench/results/pretrain.json, one seed after the other, and keeps what it has of others. Training
 takes one core: two data sets can be measured side by side on two.
 """
 
@@ -83,10 +83,11 @@ def measure(name: str, seed: int, *, alone: bool) -> dict[str, float]:
 
 
 def keep(name: str, seeds: dict[str, dict[str, float]]) -> None:
-    """Add a data set's figures to the results."""
+    """Add figures of a data set to the results."""
     path = RESULTS / "pretrain.json"
     with locked(RESULTS):
         known = json.loads(path.read_text()) if path.is_file() else {}
+        seeds = dict(sorted((known.get(name, {}) | seeds).items()))
         known |= {"machine": {**machine(), "load": os.getloadavg()}, "searches": SEARCHES, name: seeds}
         path.write_text(json.dumps(known, indent=1) + "\n")
 
@@ -99,7 +100,7 @@ def main() -> None:
     for name in asked.data:
         seeds: dict[str, dict[str, float]] = {}
         for seed in asked.seeds:
-            seeds[f"seed {seed}"] = measure(name, seed, alone=seed == asked.seeds[0])
+            seeds[f"seed {seed}"] = measure(name, seed, alone=seed == 1)
             print(table(name, seeds), flush=True)
             keep(name, seeds)
 
