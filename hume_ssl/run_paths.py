@@ -21,6 +21,7 @@ OWNED: dict[str, tuple[str, ...]] = {
         "searches/labellings.npy",
         "searches/searches.csv",
         "searches/encoders.safetensors",
+        "searches/matching.safetensors",
         "searches/checkpoint*",
         "consensus.csv",
         "consensus-searches.csv",
@@ -58,6 +59,7 @@ class RunPaths:
         self.labellings_npy = self.searches / "labellings.npy"
         self.searches_csv = self.searches / "searches.csv"
         self.encoders = self.searches / "encoders.safetensors"
+        self.matching = self.searches / "matching.safetensors"  # what the searches' classes are in the consensus
         self.search_checkpoint = self.searches / "checkpoint.safetensors"  # only while the searches run
         self.consensus_csv = self.path / "consensus.csv"
         self.searches_consensus_csv = self.path / "consensus-searches.csv"  # before answers corrected consensus.csv
