@@ -1,4 +1,4 @@
-"""The run folder: the only module that knows which file lies where, and what state each stage is in.
+"""The run folder: what state each stage is in, by its record run.json. Where files lie, `hume_ssl.run_paths` knows.
 
 A stage is named by where its output lies: "discover", "class-count", "selection/per-class-4", "selection/ask-20",
 "answers", "train/NAME", "evaluate", "assign/NAME", "export/FORMAT", "report", "pretrain/NAME", "spaces/NAME".
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from hume_ssl import files
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path, sha256_array, sha256_file
+from hume_ssl.run_paths import RunPaths, patterns_of
 from hume_ssl.states import Decision, differences, next_step
 
 __all__ = ["Decision", "RunFolder", "atomic_path", "decide", "differences", "sha256_array", "sha256_file"]
@@ -37,40 +37,9 @@ PACKAGES = (
     "pillow",
     "pydantic",
     "lightly",
+    "timm",
+    "open_clip_torch",
 )
-
-# What `--overwrite` may remove, by the first part of a stage's name; {} is the whole name. What a stage's record
-# lists as its artefacts comes on top. answers.csv is a person's work: nothing here removes it.
-OWNED: dict[str, tuple[str, ...]] = {
-    "discover": (
-        "recipe.toml",
-        "items.csv",
-        "broken.csv",
-        "spaces/*.npy",
-        "spaces/spaces.json",
-        "spaces/views.json",
-        "spaces/*.growing.json",
-        "searches/labellings.npy",
-        "searches/searches.csv",
-        "searches/encoders.safetensors",
-        "searches/checkpoint*",
-        "consensus.csv",
-        "consensus-searches.csv",
-        "classes.csv",
-    ),
-    "spaces": ("{}.npy", "{}.safetensors", "{}.growing.npy", "{}.growing.json"),
-    "class-count": ("class-count.csv", "class-count.svg", "class-count/rows.csv"),
-    "selection": ("{}/labels.csv",),
-    "train": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
-              "{}/evaluations.csv", "{}/predictions.csv", "{}/model.safetensors",
-              "{}/tensorboard/events.out.tfevents.*"),
-    "pretrain": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
-                 "{}/encoder.safetensors", "{}/space.npy", "{}/space.growing.*"),
-    "assign": ("{}.csv",),
-    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt"),
-    "evaluate": ("evaluation.json", "reliability.svg"),
-    "report": ("report.html",),
-}  # fmt: skip
 
 
 def decide(
@@ -109,114 +78,8 @@ def decide(
     )
 
 
-class RunFolder:
+class RunFolder(RunPaths):
     """A run folder that may not exist yet: its paths, its record run.json, and whole-or-absent writing."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.run_json = self.path / "run.json"
-        self.log_txt = self.path / "log.txt"
-        self.recipe_toml = self.path / "recipe.toml"
-        self.items_csv = self.path / "items.csv"
-        self.broken_csv = self.path / "broken.csv"  # images left out because they cannot be read
-        self.spaces = self.path / "spaces"
-        self.spaces_json = self.spaces / "spaces.json"
-        self.views_json = self.spaces / "views.json"  # encoder and settings of each file of views in spaces/
-        self.searches = self.path / "searches"
-        self.labellings_npy = self.searches / "labellings.npy"
-        self.searches_csv = self.searches / "searches.csv"
-        self.encoders = self.searches / "encoders.safetensors"
-        self.search_checkpoint = self.searches / "checkpoint.safetensors"  # only while the searches run
-        self.consensus_csv = self.path / "consensus.csv"
-        self.searches_consensus_csv = self.path / "consensus-searches.csv"  # before answers corrected consensus.csv
-        self.classes_csv = self.path / "classes.csv"
-        self.answers_csv = self.path / "answers.csv"
-        self.class_count_csv = self.path / "class-count.csv"
-        self.class_count_svg = self.path / "class-count.svg"
-        self.class_count_rows = self.path / "class-count/rows.csv"  # only while the numbers of classes are tried
-        self.evaluation_json = self.path / "evaluation.json"
-        self.reliability_svg = self.path / "reliability.svg"
-        self.report_html = self.path / "report.html"
-
-    def space(self, name: str) -> Path:
-        """The array of a space; signs that trouble a file system become "-"."""
-        return self.spaces / f"{re.sub(r'[^A-Za-z0-9._=-]+', '-', name).lstrip('.-')[:120] or 'space'}.npy"
-
-    def batch_checkpoint(self, start: int) -> Path:
-        """The state of the batch in hand that begins with search `start`; only while it runs."""
-        return self.searches / f"checkpoint-batch-{start}.safetensors"
-
-    def labels_csv(self, per_class: int) -> Path:
-        """The label file with at most `per_class` items a class."""
-        return self.path / f"selection/per-class-{per_class}/labels.csv"
-
-    def ask_csv(self, count: int) -> Path:
-        """The label file, without labels, of the `count` items a person is asked about."""
-        return self.path / f"selection/ask-{count}/labels.csv"
-
-    def train(self, name: str) -> Path:
-        """The folder of a training. Raises InputError if `name` is no plain file name."""
-        return self.path / "train" / safe_name(name)
-
-    def train_recipe(self, name: str) -> Path:
-        """The resolved recipe of a training."""
-        return self.train(name) / "recipe.toml"
-
-    def checkpoints(self, name: str) -> Path:
-        """The folder of a training's checkpoints, last and previous."""
-        return self.train(name) / "checkpoints"
-
-    def metrics_jsonl(self, name: str) -> Path:
-        """One line for each evaluated step of a training."""
-        return self.train(name) / "metrics.jsonl"
-
-    def evaluations_csv(self, name: str) -> Path:
-        """What a training's last evaluations gave the items they looked at."""
-        return self.train(name) / "evaluations.csv"
-
-    def predictions_csv(self, name: str) -> Path:
-        """A trained classifier's labels of all items."""
-        return self.train(name) / "predictions.csv"
-
-    def trained(self, name: str) -> Path:
-        """The trained network: averaged weights, and what the network is rebuilt from."""
-        return self.train(name) / "model.safetensors"
-
-    def pretraining(self, name: str) -> Path:
-        """The folder of a self-supervised training. Raises InputError if `name` is no plain file name."""
-        return self.path / "pretrain" / safe_name(name)
-
-    def pretrain_recipe(self, name: str) -> Path:
-        """The resolved recipe of a self-supervised training."""
-        return self.pretraining(name) / "recipe.toml"
-
-    def pretrain_checkpoints(self, name: str) -> Path:
-        """The folder of its checkpoints, last and previous."""
-        return self.pretraining(name) / "checkpoints"
-
-    def pretrain_metrics(self, name: str) -> Path:
-        """One line for each row of its figures."""
-        return self.pretraining(name) / "metrics.jsonl"
-
-    def pretrain_encoder(self, name: str) -> Path:
-        """Its encoder: weights, and what the network is rebuilt from."""
-        return self.pretraining(name) / "encoder.safetensors"
-
-    def pretrain_space(self, name: str) -> Path:
-        """The space of all items under its encoder, (n, d)."""
-        return self.pretraining(name) / "space.npy"
-
-    def tensorboard(self, name: str) -> Path:
-        """The folder of a training's event files; outside byte comparisons, as they hold the time."""
-        return self.train(name) / "tensorboard"
-
-    def assign_csv(self, name: str) -> Path:
-        """The labels of new items."""
-        return self.path / "assign" / f"{safe_name(name)}.csv"
-
-    def export(self, form: str) -> Path:
-        """The folder of an export."""
-        return self.path / "export" / safe_name(form)
 
     # run.json
 
@@ -290,7 +153,7 @@ class RunFolder:
             record["stages"][name] = {**now, **facts}
 
         self.update(begin)
-        for folder in {self.path, *((self.path / pattern).parent for pattern in _patterns(name))}:
+        for folder in {self.path, *((self.path / pattern).parent for pattern in patterns_of(name))}:
             files.remove_leftovers(folder)
 
     def finish_stage(
@@ -364,12 +227,12 @@ class RunFolder:
         if not self.stages() and not self.answers_csv.is_file():  # without run.json they would be somebody else's
             self.run_json.unlink(missing_ok=True)
             self.log_txt.unlink(missing_ok=True)
-            for folder in sorted({(self.path / pattern).parent for pattern in _patterns(name)}, reverse=True):
+            for folder in sorted({(self.path / pattern).parent for pattern in patterns_of(name)}, reverse=True):
                 with suppress(OSError):  # not empty, or not there
                     folder.rmdir()
 
     def _owned(self, name: str) -> list[Path]:
-        found = {path for pattern in _patterns(name) for path in self.path.glob(pattern)}
+        found = {path for pattern in patterns_of(name) for path in self.path.glob(pattern)}
         found |= {self.path / artefact for artefact in self.stage(name).get("artefacts", {})}
         return sorted(path for path in found if path.is_file() or path.is_symlink())
 
@@ -391,17 +254,6 @@ class RunFolder:
     read_csv = staticmethod(files.read_csv)
     read_npy = staticmethod(files.read_npy)
     read_safetensors = staticmethod(files.read_safetensors)
-
-
-def safe_name(name: str) -> str:
-    """`name` if it can be a file name. Raises InputError otherwise."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+=-]{0,119}", name):
-        raise InputError(f"the name {name!r} cannot be a folder: use letters, digits and . _ + = -")
-    return name
-
-
-def _patterns(stage: str) -> list[str]:
-    return [pattern.format(stage) for pattern in OWNED.get(stage.partition("/")[0], ())]
 
 
 def _is_file_with(path: Path, digest: str) -> bool:

@@ -44,7 +44,8 @@ def embed(
     meter: Meter | None = None,
     spread: Spread | None = None,
 ) -> NDArray[Any]:
-    """The space of all items under one encoder, (n, d) float32; of `npy:FILE` the file itself.
+    """The space of all items under one encoder, (n, d) float32; of `npy:FILE` what the file has, which stays
+    as it is where no path is given.
 
     Args:
         items: n images.
@@ -68,10 +69,17 @@ def embed(
             encoder that gives no numbers, too little room on the disk.
     """
     check_embeddable(items, spec, train)
-    if spec.kind == "npy":
-        return given_space(items, spec)
     progress = progress or Silent()
-    if spec.kind == "kernel":
+    if spec.kind == "npy":
+        given = given_space(items, spec)
+        if path is None:
+            return given
+        width = given.shape[1]
+
+        def chunks(numbers: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+            for rows in (rows_of(number, items) for number in numbers):
+                yield np.array(given[rows.start : rows.stop], dtype=np.float32)
+    elif spec.kind == "kernel":
         from hume_ssl.spaces import kernel
 
         features = kernel.fit_items(items, spec, train)
@@ -146,7 +154,9 @@ def asked_for(items: Items, spec: EncoderSpec, train: NDArray[np.bool_], precisi
     facts: dict[str, object] = {"format": FORMAT, "encoder": spec.without_path, "items": items.hash}
     if spec.weights is not None:  # by its content: the same file in another place is the same encoder
         facts["weights_sha256"] = files.sha256_file(spec.weights.expanduser())
-    if spec.kind == "kernel":
+    if spec.kind == "npy":
+        facts |= {"encoder": "npy", "array_sha256": files.sha256_file(Path(spec.name).expanduser())}
+    elif spec.kind == "kernel":
         facts["train_sha256"] = hashlib.sha256(np.packbits(train).tobytes()).hexdigest()
     elif spec.is_network:
         facts["precision"] = precision

@@ -86,12 +86,10 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     searches, k = found.searches, inputs.classes
     ids = _old_ids(run, found.labels, k)
     labels = ids[found.labels]
-    tensors = {"weights": torch.from_numpy(searches.weights), "ids": torch.from_numpy(ids)}
-    if found.matching is not None:
-        tensors["matching"] = torch.from_numpy(found.matching)
+    tensors = {"weights": torch.from_numpy(searches.weights)}
     if searches.centre is not None:
         tensors["centre"] = torch.from_numpy(searches.centre)
-    facts: dict[str, object] = {"classes": k, "reference": found.reference}
+    facts: dict[str, object] = {"classes": k}
     if searches.bias is not None:  # TURTLE: the weights of several spaces side by side
         tensors["bias"] = torch.from_numpy(searches.bias)
         facts |= {"objective": "turtle", "widths": searches.widths, "spaces": [s.name for s in inputs.sources]}
@@ -99,6 +97,9 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
         facts["strength"] = searches.strength
     run.write_npy(run.labellings_npy, searches.labellings)
     run.write_safetensors(run.encoders, tensors, facts)
+    assert found.matching is not None  # `conclude` gives it
+    matched = {"matching": torch.from_numpy(found.matching), "ids": torch.from_numpy(ids)}
+    run.write_safetensors(run.matching, matched, {"reference": found.reference})
     run.write_csv(
         run.searches_csv,
         table_of(
@@ -134,7 +135,7 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
         names = [f"class-{label:02d}" for label in range(k)]
         run.write_csv(run.classes_csv, table_of({"class": range(k), "name": names}))
     spaces = [run.spaces / record["file"] for record in stored_roles(run).values()]
-    searched = [run.labellings_npy, run.searches_csv, run.encoders]
+    searched = [run.labellings_npy, run.searches_csv, run.encoders, run.matching]
     # classes.csv is the user's to edit, so it is not among what must stay as it is.
     broken = [run.broken_csv] if inputs.recipe.data.skip_broken else []
     return [run.recipe_toml, run.items_csv, *broken, *spaces, run.spaces_json, *searched, run.consensus_csv]

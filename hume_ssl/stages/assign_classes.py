@@ -94,11 +94,11 @@ def _vote(run: RunFolder, found: Found, new: Any, old: Any) -> tuple[Ids, NDArra
     """Labels (m,) and agreement (m,) of the labellings (r, m) of new items, beside those (r, n) of the run's own."""
     table = run.read_csv(run.searches_csv)
     weights = table["weight"].to_numpy(dtype=np.float64) if "weight" in table else np.ones(len(old))
-    tensors, facts = run.read_safetensors(run.encoders)
     answered = found.answered is not None
     base = run.read_csv(run.searches_consensus_csv)["label"].to_numpy(dtype=np.int64) if answered else found.labels
     k = len(found.names)
-    if "matching" in tensors:
+    if run.matching.is_file():
+        tensors, facts = run.read_safetensors(run.matching)
         matching, ids = tensors["matching"].numpy(), tensors["ids"].numpy()
         labels = ids[weighted_vote(new, matching, weights, k, new[int(facts["reference"])].astype(np.int64))]
         matching = ids[matching]

@@ -103,8 +103,6 @@ def _checked(text: str) -> EncoderSpec:
     """An encoder whose file is there; its name is looked up only if it has to be made, as a library takes seconds."""
     spec = split_spec(text)
     check_spec(spec)
-    if spec.kind == "npy":
-        raise InputError(f"{text!r} is a space already: give it to discover as it is")
     return spec
 
 

@@ -127,3 +127,26 @@ def test_after_a_persons_answers(hume: Hume, done: Path) -> None:
     assert (new["label"][others] == old["label"][others]).mean() > 0.99
     facts = json.loads(Path("hume-run/run.json").read_text())["stages"]["assign/digits"]
     assert facts["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_held_back_fifth_of_the_digits(hume: Hume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New digits get the right class as often as those that the searches learned from, within two points."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.datasets import load_digits
+
+    from hume_ssl.items import load_items
+    from hume_ssl.metrics import confusion
+
+    monkeypatch.chdir(tmp_path)
+    images, truth = load_items("digits").pixels(), load_digits().target
+    order = np.random.default_rng(0).permutation(len(truth))
+    old, new = np.sort(order[:1438]), np.sort(order[1438:])
+    np.save("old.npy", images[old])
+    np.save("new.npy", images[new])
+    assert hume("discover", "--images", "old.npy", "--classes", "10", "--searches", "64").code == 0
+    assert hume("assign", "--images", "new.npy").code == 0
+    found, assigned = pd.read_csv("hume-run/consensus.csv")["label"], pd.read_csv("hume-run/assign/new.csv")["label"]
+    _, classes = linear_sum_assignment(-confusion(found.to_numpy(), truth[old], 10, 10))
+    right = [(classes[found] == truth[old]).mean(), (classes[assigned] == truth[new]).mean()]
+    assert right[0] > 0.9 and abs(right[0] - right[1]) < 0.02, right

@@ -95,6 +95,18 @@ def test_what_is_another_space(images: Path, hume: Hume, change: tuple[str, ...]
     assert len(json.loads(Path("hume-run/spaces/spaces.json").read_text())) == 2
 
 
+def test_an_array_is_a_space_too(images: Path, hume: Hume) -> None:
+    rows = np.random.default_rng(0).standard_normal((30, 7))
+    np.save("rows.npy", rows)
+    flags = ["embed", "--images", "images", "--encoder", "npy:rows.npy", "--json"]
+    (one,) = hume(*flags).json["spaces"]
+    np.testing.assert_array_equal(np.load(one["path"]), rows.astype(np.float32))
+    assert hume(*flags).json["spaces"][0]["cached"]
+    np.save("rows.npy", rows[:29])
+    answer = hume(*flags)
+    assert answer.code == 2 and "29 rows" in answer.err
+
+
 def test_kernels_follow_from_the_train_items(images: Path, hume: Hume) -> None:
     flags = ["embed", "--images", "images", "--encoder", "kernel:rbf?dim=16", "--json"]
     assert not hume(*flags).json["spaces"][0]["cached"]
@@ -164,7 +176,7 @@ def test_a_broken_image_leaves_nothing_of_its_space(images: Path, hume: Hume) ->
         ([], "--images"),
         (["--images", "images"], "--encoder"),
         (["--images", "images", "--encoder", "kernel:rbf", "--encoder", "kernel:rbf"], "twice"),
-        (["--images", "images", "--encoder", "npy:a.npy"], "a.npy"),
+        (["--images", "images", "--encoder", "npy:gone.npy"], "gone.npy"),
         (["--images", "images", "--encoder", "torchvision:squeezenet1_1@gone.pth"], "gone.pth"),
         (["--images", "images", "--encoder", "torchvision:squeezenet9@w.pth"], "squeezenet1_1"),
         (["--images", "images", "--encoder", "torchvision:resnet18@w.pth"], "w.pth are not of torchvision:resnet18"),
