@@ -211,10 +211,7 @@ def _plan(inputs: Inputs) -> str:
 
 
 def _warnings(inputs: Inputs) -> list[str]:
-    alone = inputs.sources[0].spec
     if len(inputs.sources) > 1 or inputs.recipe.search.objective == "turtle":
-        return []
-    if alone is not None and alone.kind == "pretrained":  # as pretrain recommends it for grey images
         return []
     return [
         f"{inputs.sources[0].text} serves as labeller and as judge: two different spaces find better classes; "

@@ -170,9 +170,7 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
     """The `discover` that takes the encoder as its labeller, to paste."""
     data, encoder = recipe.data, f"pretrained:{recipe.pretrain.network}@{run.pretrain_encoder(name)}"
     words = ["hume-ssl", "discover", "--images", str(data.images), "--classes", "10" if data.images == DIGITS else "K"]
-    words += ["--encoder", encoder]
-    if items.channels == 3:  # of grey images the space itself is the better judge (tests/bench/pretrain.py)
-        words += ["--encoder", "torchvision:resnet50"]
+    words += ["--encoder", encoder, "--encoder", "kernel:rbf" if items.channels == 1 else "torchvision:resnet50"]
     words += ["--root", data.root] if data.root is not None else []
     words += ["--skip-broken"] if data.skip_broken else []
     if data.split is not None:
