@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes around the help would take half of its time
     help="Images without labels in; a labelled set you can trust, and a classifier trained from it, out.",
 )
 app.command("discover")(discover)

@@ -101,7 +101,7 @@ def test_more_searches_killed_and_resumed(hume: Hume, bare: Path) -> None:
     assert code == -signal.SIGKILL
     assert hume(*LONG, "--resume").code == 0
     for name, data in artefacts_of(bare / "whole").items():
-        if name != "consensus.csv":  # its class ids are those of the consensus of three
+        if name not in ("consensus.csv", "searches/matching.safetensors"):  # of the class ids of the consensus of three
             assert (bare / "hume-run" / name).read_bytes() == data
 
 

@@ -174,7 +174,7 @@ def test_a_wrong_encoder_is_refused_and_nothing_written(hume: Hume, images: Path
 def test_the_trained_head_labels_images_and_is_exported(hume: Hume, images: Path, with_network: Path) -> None:
     """With its encoder inside: the weights file is no longer needed. bfloat16 is the difference to the training."""
     assert hume(*TRAIN, "--set", "train.precision=float32").code == 0
-    answer = hume("assign", "--images", str(with_network / "images.npy"), "--device", "cpu")
+    answer = hume("assign", "--from", "train", "--images", str(with_network / "images.npy"), "--device", "cpu")
     assert answer.code == 0, answer.err
     predictions = pd.read_csv("hume-run/train/fixmatch-per-class-2/predictions.csv")
     labels = pd.read_csv("hume-run/assign/images.csv")
@@ -201,7 +201,7 @@ def test_a_head_on_a_space_labels_no_images_and_is_exported(hume: Hume, spaces: 
     ort = pytest.importorskip("onnxruntime")
     assert hume(*TRAIN).code == 0
     before = artefacts_of(Path("hume-run"))
-    answer = hume("assign", "--images", str(with_network / "images.npy"))
+    answer = hume("assign", "--from", "train", "--images", str(with_network / "images.npy"))
     assert answer.code == 2 and "trained on a space of 8 features and takes no images" in answer.err
     assert artefacts_of(Path("hume-run")) == before
     for form in ("torch", "onnx"):
