@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import DISCOVER, Hume, artefacts_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +46,7 @@ def test_more_searches_by_two_processes(hume: Hume, bare: Path) -> None:
     assert artefacts_of(bare / "two") == artefacts_of(bare / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_one_killed_and_resumed_by_one(hume: Hume, bare: Path) -> None:
     many = [*FIVE, "--searches", "21", "--set", "search.iterations=150"]
     process = torchrun(*many)

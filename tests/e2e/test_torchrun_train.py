@@ -84,6 +84,7 @@ def test_two_processes_one_killed_and_resumed_by_one(hume: Hume, done: Path) -> 
     assert_close(done / "hume-run/train/cut", done / "hume-run/train/whole", 20)
 
 
+@pytest.mark.slow
 def test_one_interrupted_and_resumed_by_two(hume: Hume, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hume_ssl.train import checkpoint
 
@@ -102,6 +103,7 @@ def test_one_interrupted_and_resumed_by_two(hume: Hume, done: Path, monkeypatch:
     assert_close(done / "hume-run/train/cut", done / "hume-run/train/whole", 20)
 
 
+@pytest.mark.slow
 def test_wrong_input_that_all_processes_meet_ends_them(done: Path) -> None:
     began = time.monotonic()
     _, err = finish(process := torchrun(*LONGER, "--name", "bad", "--set", "train.lr=1e30"))
