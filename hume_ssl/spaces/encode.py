@@ -27,8 +27,8 @@ LOADED = 64  # images a worker decodes at a time
 def cpu_batch(size: tuple[int, int]) -> int:
     """How many images of (h, w) pixels are best encoded at once on a CPU: a power of two from 4 to 256.
 
-    What a layer leaves for the next then lies in the caches: on two cores squeezenet1_1 took 3.4 ms an image of 128
-    pixels at 16 or 32 at once, and 5.8 ms at 64.
+    What a layer leaves for the next then lies in the caches: one thread of squeezenet1_1 took 3.4 ms an image of 128
+    pixels at 16 or 32 at once, and 5.8 ms at 64 (once, on a machine at work).
     """
     fitting = max(4, min(MOST_CPU, BATCH_PIXELS // (size[0] * size[1])))
     return 1 << (fitting.bit_length() - 1)

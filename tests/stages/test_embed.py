@@ -224,4 +224,4 @@ def test_a_hit_takes_no_time(images: Path, hume: Hume) -> None:
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code, ENCODER], capture_output=True, text=True)
     assert done.returncode == 0 and "there already" in done.stdout, done.stderr
-    assert time.monotonic() - began < 20  # 1 s; the rest is for a machine at work
+    assert time.monotonic() - began < 20  # 1.3 s for 6,000 files; the rest is for a machine at work
