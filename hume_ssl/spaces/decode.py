@@ -54,6 +54,16 @@ def image_batches(
         yield tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
 
 
+def decoded_batch(images: DecodedImages, rows: Sequence[int]) -> Any:
+    """One batch as `image_batches` yields it, decoded in this thread."""
+    import torch
+
+    pixels = _collate([images[i] for i in rows])
+    if isinstance(pixels, str):
+        raise InputError(pixels)
+    return tuple(map(torch.from_numpy, pixels)) if isinstance(pixels, tuple) else torch.from_numpy(pixels)
+
+
 def pixels_of(items: Items, rows: range, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
     """Pixels of some items at one size (h, w): uint8 (b, h, w) for one channel, (b, h, w, 3) for three."""
     shape = (len(rows), *size) + ((3,) if channels == 3 else ())

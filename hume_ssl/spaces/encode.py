@@ -1,10 +1,17 @@
-"""Images through a network, chunk by chunk: decoded by worker processes while the device computes."""
+"""Images through a network, chunk by chunk.
+
+On a GPU worker processes decode while it computes. On a CPU each core decodes its own batches and encodes them in one
+thread: cores never wait for one another within a layer, nor compute and decode at once, and a row does not depend on how
+many of them there are.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +21,8 @@ from torch import Tensor
 
 from hume_ssl.images import available_cores
 from hume_ssl.items import Items
-from hume_ssl.spaces.decode import image_batches, in_batches
+from hume_ssl.sources.decoded import DecodedImages
+from hume_ssl.spaces.decode import decoded_batch, image_batches, in_batches
 from hume_ssl.spaces.encoders import build_network, build_preprocess, output_width
 from hume_ssl.spaces.spec import EncoderSpec
 
@@ -95,9 +103,16 @@ class Engine:
         """The features (b, d) of the items of each chunk, in order.
 
         A batch never spans two chunks, so that the bytes of a chunk do not depend on where an embedding began.
+
+        Args:
+            workers: processes that decode; None: as many as pay off on a GPU, and none on a CPU, where the threads that
+                compute decode as well.
         """
         meter = meter or Meter()
         meter.begin()
+        if self.device.type == "cpu" and not workers:
+            yield from self._by_threads(items, chunks, meter)
+            return
         loaded = [some for chunk in chunks for some in in_batches(chunk, min(self.batch, LOADED))]
         batches = image_batches(items, self.preprocess, loaded, workers)
         try:
@@ -119,6 +134,42 @@ class Engine:
         finally:
             batches.close()
             meter.end()
+
+    def _by_threads(self, items: Items, chunks: Sequence[range], meter: Meter) -> Iterator[NDArray[np.float32]]:
+        """`encode` on a CPU: batch after batch in as many threads as there are cores."""
+        images, threads, before = (
+            DecodedImages(items.images, self.preprocess),
+            available_cores(),
+            torch.get_num_threads(),
+        )
+        batches = iter([(rows, rows.stop == chunk.stop) for chunk in chunks for rows in in_batches(chunk, self.batch)])
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            ahead: deque[tuple[Future[Tensor], bool]] = deque()
+
+            def begin_next() -> None:
+                for rows, last in batches:
+                    ahead.append((pool.submit(self._decode_and_encode, images, rows), last))
+                    return
+
+            try:
+                for _ in range(2 * threads):  # one in hand and one waiting, each
+                    begin_next()
+                parts: list[Tensor] = []
+                while ahead:
+                    made, last = ahead.popleft()
+                    parts.append(made.result())
+                    meter.images += len(parts[-1])
+                    begin_next()
+                    if last:
+                        yield torch.cat(parts).numpy()
+                        parts = []
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(before)
+                meter.end()
+
+    def _decode_and_encode(self, images: DecodedImages, rows: range) -> Tensor:
+        return self.features(decoded_batch(images, rows))
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
