@@ -236,6 +236,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     return tensors, facts
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors that `write_safetensors` wrote, as arrays, for those who have no need of torch. Raises likewise."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON has it: dicts, lists, text, whole numbers, finite numbers, None."""
     if isinstance(value, Mapping):

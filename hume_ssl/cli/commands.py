@@ -100,6 +100,9 @@ def select(
     per_class: Annotated[int | None, typer.Option(help="At most so many items of each class.")] = None,
     ask: Annotated[int | None, typer.Option(help="List so many items that a person should label.")] = None,
     answers: Annotated[Path | None, typer.Option(help="The list of --ask, filled in: name and correct.")] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="A CSV class,name, as the report gives it: classes of one name are one.")
+    ] = None,
     strategy: Annotated[
         Literal["certain", "cover", "random"],
         typer.Option(help="The most certain items, certain ones that stand for their class, or any reliable ones."),
@@ -118,6 +121,7 @@ def select(
         per_class=per_class,
         ask=ask,
         answers=answers,
+        names=names,
         strategy=strategy,
         allow_short=allow_short,
         overwrite=overwrite,

@@ -15,7 +15,7 @@ from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
 from hume_ssl.cli.spaces import embed, pretrain
-from hume_ssl.cli.taking import assign, export
+from hume_ssl.cli.taking import assign, export, report
 from hume_ssl.errors import InputError
 
 WRONG_INPUT, OUR_FAILURE, INTERRUPTED = 2, 1, 130
@@ -35,6 +35,7 @@ app.command("train-fixmatch")(train_fixmatch)
 app.command("evaluate")(evaluate)
 app.command("score")(score)
 app.command("assign")(assign)
+app.command("report")(report)
 app.command("export")(export)
 app.command("status")(status)
 app.add_typer(recipes.app, name="recipes")

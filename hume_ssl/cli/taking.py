@@ -44,6 +44,18 @@ def assign(
     answer(facts, as_json)
 
 
+def report(
+    truth: Annotated[str | None, typer.Option(help="Evaluate against this first, as evaluate --truth does.")] = None,
+    layout: Annotated[str, typer.Option("--map", help="How the map is laid out: pca, or umap.")] = "pca",
+    run: Run = DEFAULT_RUN,
+    as_json: Json = False,
+) -> None:
+    """Make report.html: see the classes, name them, mark what is wrong."""
+    from hume_ssl.stages.report import report as stage
+
+    answer(stage(RunFolder(run), sayer(as_json), truth=truth, layout=layout), as_json)
+
+
 def export(
     to: Annotated[str, typer.Option(help="torch (a state dict) or onnx.", metavar="FORMAT")],
     name: Name = None,

@@ -1,8 +1,8 @@
 """Images through a network, chunk by chunk.
 
 On a GPU worker processes decode while it computes. On a CPU each core decodes its own batches and encodes them in one
-thread: cores never wait for one another within a layer, nor compute and decode at once, and a row does not depend on how
-many of them there are.
+thread: cores never wait for one another within a layer, nor compute and decode at once, and a row does not depend on
+how many of them there are.
 """
 
 from __future__ import annotations

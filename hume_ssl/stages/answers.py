@@ -59,11 +59,12 @@ class Merged:
     numbers: list[bool]  # of each answer of this file that is a number alone, whether it is against the consensus
 
 
-def merge_answers(run: RunFolder, path: Path) -> Merged:
+def merge_answers(run: RunFolder, path: Path, names: list[str] | None = None) -> Merged:
     """Read answers, add them to those of the run, and derive the corrected consensus; nothing is written.
 
     The correction starts from the consensus that the searches voted and takes all answers together, so that it hangs
-    neither on the order of the files nor on how often one is given. Raises InputError for what cannot be.
+    neither on the order of the files nor on how often one is given. `names` (k,) are those that the classes are about
+    to get; None: those they have. Raises InputError for what cannot be.
     """
     record = run.stage(DISCOVER)
     base, digest = _base(run, record)
@@ -72,7 +73,7 @@ def merge_answers(run: RunFolder, path: Path) -> Merged:
     labels = table["label"].to_numpy(dtype=np.int64)
     agreement = table["agreement"].to_numpy(dtype=np.float64)
     k, filepaths = int(record["classes"]), table["filepath"].tolist()
-    names = read_names(run, k)
+    names = names or read_names(run, k)
     about = _about(record)
     answers: dict[int, Answer] = {}
     if run.answers_csv.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hume_ssl.run import RunFolder, decide, sha256_array
 from hume_ssl.stages import select as selecting
 from hume_ssl.stages.answer_file import read_answers
 from hume_ssl.stages.answers import answers_kept, merge_answers, write_answers
+from hume_ssl.stages.naming import present_names, read_given_names, take_names
 from hume_ssl.stages.table import UNASKED, Found, load_found, run_flag
 
 
@@ -27,34 +29,38 @@ def select(
     per_class: int | None = None,
     ask: int | None = None,
     answers: Path | None = None,
+    names: Path | None = None,
     overwrite: bool = False,
     **how: Any,
 ) -> dict[str, Any]:
-    """Merge answers, then select, then ask, whichever are wanted; facts for `--json`.
+    """Take names, merge answers, then select, then ask, whichever are wanted; facts for `--json`.
 
     Where only one is wanted the facts are its own; otherwise those of answers and of ask have a key each. `how` goes
     to the selection. Raises InputError before anything is written.
     """
-    if per_class is None and ask is None and answers is None:
-        raise InputError("nothing to do: give --per-class N to pick labels, --ask M to list items, or --answers FILE")
+    if per_class is None and ask is None and answers is None and names is None:
+        raise InputError(
+            "nothing to do: give --per-class N to pick labels, --ask M to list items, --answers FILE or --names FILE"
+        )
     facts: dict[str, Any] = {}
-    found: Found | None = None
-    if answers is not None:
-        merged = merge_answers(run, answers)
-        if per_class is not None:
-            selecting.select(run, per_class, say, overwrite=overwrite, found=merged.found, check=True, **how)
-        if ask is not None:
-            check_ask(run, merged.found, ask, overwrite)
+    present = present_names(run)
+    named = None if names is None else read_given_names(names, present)
+    # Answers mend a run in which they were stopped midway, whose consensus `load_found` would refuse.
+    merged = None if answers is None else merge_answers(run, answers, named)
+    found = merged.found if merged else replace(load_found(run), names=named or present)
+    # What may be refused is tried before anything is written.
+    if per_class is not None and (merged or named):
+        selecting.select(run, per_class, say, overwrite=overwrite, found=found, check=True, **how)
+    if ask is not None and (merged or per_class is not None):
+        check_ask(run, found, ask, overwrite)
+    if named is not None:
+        facts["names"] = take_names(run, named, present, say)
+    if merged:
         facts["answers"] = write_answers(run, merged, say)
-    else:
-        found = load_found(run)
-        kept = answers_kept(run) if found.answered is None else None
-        if ask is not None and per_class is not None:
-            check_ask(run, found, ask, overwrite)
-        if kept:
-            say(f"warning: not heard here: {kept}")
+    elif found.answered is None and (kept := answers_kept(run)):
+        say(f"warning: not heard here: {kept}")
     if per_class is not None:
-        facts["selection"] = selecting.select(run, per_class, say, overwrite=overwrite, found=found, **how)
+        facts["selection"] = selecting.select(run, per_class, say, overwrite=overwrite, **how)
     if ask is not None:
         facts["ask"] = write_ask(run, ask, say, overwrite=overwrite)
     if len(facts) == 1:

@@ -20,8 +20,9 @@ from hume_ssl.item_columns import load_truth
 from hume_ssl.report.reliability import reliability_svg
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
+from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, every_space, load_found, read_labels, run_flag, stored_items
+from hume_ssl.stages.table import Found, every_space, read_labels, run_flag, stored_items
 from hume_ssl.stages.trainings import finished_training
 
 CURVE = (1, 4, 15, 25, 100, 400)
@@ -48,7 +49,7 @@ def evaluate(
     Raises InputError: no finished discover, a truth of another length, no such selection or training.
     """
     began = time.monotonic()
-    found = load_found(run)
+    found = load_named(run)
     truth, _ = load_truth(truth_file, found.filepaths, stored_items(run).root)
     if not (truth[found.train] >= 0).any():
         raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")

@@ -15,9 +15,10 @@ from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.head import head_source
+from hume_ssl.stages.naming import first_of_name, load_named
 from hume_ssl.stages.pixels import train_pixels
 from hume_ssl.stages.ranks import processes
-from hume_ssl.stages.table import Found, load_found, read_labels, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, read_labels, stored_items, stored_recipe
 
 if TYPE_CHECKING:
     from hume_ssl.train import TrainResult
@@ -28,7 +29,7 @@ def join(task: Mapping[str, Any]) -> None:
     """Train as the first of several processes does, which asked for it; everything else is in the run folder."""
     run = RunFolder(Path(task["run"]))
     recipe = load_recipe(str(run.train_recipe(task["train"])), "train")
-    fit(run, task, load_found(run), stored_items(run), recipe.train, Silent())
+    fit(run, task, load_named(run), stored_items(run), recipe.train, Silent())
 
 
 def fit(
@@ -80,4 +81,5 @@ def known_shares(recipe: DiscoverRecipe, found: Found) -> list[float] | None:
     sizes = np.bincount(found.labels[found.train], minlength=len(found.names)).tolist()
     if isinstance(recipe.search.prior, tuple):
         return matched_shares(recipe.search.prior, sizes)
-    return [1.0] * len(sizes) if recipe.data.balanced else None
+    first = first_of_name(found.names)  # of classes with one name only the first has items
+    return [float(first[label] == label) for label in range(len(sizes))] if recipe.data.balanced else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hume_ssl.calibration import agreement_bins, bins_table
 from hume_ssl.consensus import DEFAULT_STRATEGY, people_first, pick
 from hume_ssl.files import table_of
 from hume_ssl.run import RunFolder, decide, sha256_array
+from hume_ssl.stages.naming import first_of_name, merge_named
 from hume_ssl.stages.table import DISCOVER, Found, every_space, load_found, run_flag, stored_recipe
 
 
@@ -34,27 +36,31 @@ def select(
 ) -> dict[str, Any]:
     """Write the label file with at most `per_class` reliable train items of each class; facts for `--json`.
 
-    `strategy` is one of those of `pick`; it measures in all spaces of the run, and draws by the seed of its searches.
-    What a person has labelled comes first, what a person has called wrong not at all. `found` is a consensus that is
-    not written yet, None: the run's; `check` writes nothing.
+    Classes of one name are one (`hume_ssl.stages.naming`): items of any of them are picked for the first. `strategy` is
+    one of those of `pick`; it measures in all spaces of the run, and draws by the seed of its searches. What a person
+    has labelled comes first, what a person has called wrong not at all. `found` is a consensus that is not written yet,
+    None: the run's; `check` writes nothing.
 
     Raises InputError: no finished discover; too few reliable items, with a table; another selection in its place.
     """
     began = time.monotonic()
-    found = found or load_found(run)
+    found = merge_named(run, found or load_found(run), nearby=True)
     seed = stored_recipe(run).search.seed
+    # Of classes with one name only the first has items: the others are no classes that could be short.
+    classes = np.unique(first_of_name(found.names))
     picked = pick(
-        found.labels,
+        np.searchsorted(classes, found.labels),
         *heard(found),
         found.train,
         per_class,
-        len(found.names),
+        len(classes),
         strategy=strategy,
         spaces=every_space(run),
         seed=seed,
         allow_short=allow_short,
-        names=found.names,
+        names=[found.names[label] for label in classes],
     )
+    picked = replace(picked, label=classes[picked.label])
     if found.answered is not None:
         picked = people_first(picked, found.answered, found.agreement, per_class)
     stage, path = stage_name(per_class), run.labels_csv(per_class)
@@ -64,6 +70,7 @@ def select(
     if found.answered is not None:
         identity["answers"] = sha256_array(found.answered)
     sizes = [int((picked.label == label).sum()) for label in range(len(found.names))]
+    own = [sizes[label] for label in classes]
     facts: dict[str, Any] = {"per_class": per_class, "strategy": strategy, "n": len(picked.index)}
     facts["class_counts"] = sizes
     witnesses = (found.agreement[found.train], found.neighbour_agreement[found.train])
@@ -91,10 +98,10 @@ def select(
     run.write_csv(path, table_of(table))
     run.finish_stage(stage, [path], time.monotonic() - began, **facts)
     run.log(f"finished {stage}: {facts}")
-    short = sum(size < per_class for size in sizes)
-    empty = [name for name, size in zip(found.names, sizes, strict=True) if not size]
+    short = sum(size < per_class for size in own)
+    empty = [found.names[label] for label, size in zip(classes, own, strict=True) if not size]
     say(
-        f"{len(picked.index)} items of {len(sizes) - len(empty)} classes picked ({strategy})"
+        f"{len(picked.index)} items of {len(own) - len(empty)} classes picked ({strategy})"
         + (f" ({short} classes have fewer than {per_class})" if short else "")
         + (f"; no reliable item in {', '.join(empty)}" if empty else "")
         + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"

@@ -165,7 +165,10 @@ def pretrained_encoders(run: RunFolder) -> dict[str, str]:
 
 
 def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Items (m,) and their classes (m,) from a label file. Raises InputError, naming the row, for what cannot be."""
+    """Items (m,) and their classes (m,) from a label file. Raises InputError, naming the row, for what cannot be.
+
+    Of classes with one name the first is meant, whenever they got it: see `hume_ssl.stages.naming`.
+    """
     table = RunFolder.read_csv(path)
     missing = {"index", "label"} - set(table.columns)
     if missing:
@@ -175,6 +178,8 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
     n, k = len(found.labels), len(found.names)
     index = _whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
     label = _whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
+    first = {name: number for number, name in reversed(list(enumerate(found.names)))}
+    label = np.array([first[name] for name in found.names], dtype=np.int64)[label]
     doubled = pd.Series(index).duplicated().to_numpy()
     if doubled.any():
         raise InputError(f"{path} row {int(doubled.argmax()) + 1}: item {index[doubled][0]} stands twice: keep one row")

@@ -22,10 +22,11 @@ from hume_ssl.run import RunFolder, decide, sha256_file
 from hume_ssl.stages.fit import fit, known_shares
 from hume_ssl.stages.head import JUDGE, make_views, weights_hashes, whole_network, with_head
 from hume_ssl.stages.inputs import full_weights
+from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.pixels import make_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, read_labels, run_flag, stored_items, stored_recipe
 from hume_ssl.train_config import UNIMPORTANT
 from hume_ssl.train_presets import without_effect
 
@@ -62,7 +63,7 @@ def train_fixmatch(
     from hume_ssl.train import trained
     from hume_ssl.train.logger import open_logger
 
-    found = load_found(run)
+    found = load_named(run)
     per_class = _selection(run, per_class, found.digest)
     path, name = run.labels_csv(per_class), name or f"{recipe.name}-per-class-{per_class}"
     index, labels = read_labels(path, found)
@@ -157,10 +158,12 @@ def announcement(
     from hume_ssl.train.augment_presets import describe
 
     parts = [f"{len(index)} labelled items"]
-    without = [name for label, name in enumerate(found.names) if label not in labels]
+    classes = dict.fromkeys(found.names)  # those of one name are one
+    taught = {found.names[label] for label in labels}
+    without = [name for name in classes if name not in taught]
     if without:
         shown = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
-        parts.append(f"{len(without)} of {len(found.names)} classes have none ({shown}): nothing teaches them")
+        parts.append(f"{len(without)} of {len(classes)} classes have none ({shown}): nothing teaches them")
     unlabelled, strong = config.algorithm != "supervised", config.network != "head" or config.encoder != JUDGE
     if unlabelled:
         pool = int(found.train.sum()) - (len(index) if config.exclude_labelled else 0)
