@@ -13,6 +13,7 @@ from html import escape
 
 WIDTH, HEIGHT = 340, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 326, 12, 190  # of the frame inside
+NAME = 16  # signs of a class's name beside a chart, at most
 LINES = ("var(--accent)", "var(--second)", "var(--third)", "var(--fourth)")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")  # lines differ without colour too
 
@@ -104,28 +105,28 @@ def bars(rows: Sequence[tuple[str, float, str, str]], label: str) -> str:
     height = row * len(rows) + 8
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">']
     for at, (name, number, colour, words) in enumerate(rows):
-        top, width = 4 + at * row, number / most * 170
-        parts.append(_text(96, top + 14, cut(name, 15), "end", name))
-        parts.append(f'<rect x="102" y="{top + 2}" width="{width:.1f}" height="{row - 5}" style="fill:{colour}"/>')
-        parts.append(_text(106 + width, top + 14, words, "start"))
+        top, width = 4 + at * row, number / most * 150
+        parts.append(_text(118, top + 14, cut(name, NAME), "end small", name))
+        parts.append(f'<rect x="124" y="{top + 2}" width="{width:.1f}" height="{row - 5}" style="fill:{colour}"/>')
+        parts.append(_text(128 + width, top + 14, words, "start"))
     return "".join([*parts, "</svg>"])
 
 
 def heat(matrix: Sequence[Sequence[float]], names: Sequence[str], label: str) -> str:
     """A square of shares in [0, 1], rows to columns; the diagonal is left blank, and the deepest colour is the
     largest share beside it."""
-    k, left = len(names), 92
+    k, left = len(names), 118
     cell = (RIGHT - left) / k
     most = max([matrix[i][j] for i in range(k) for j in range(k) if i != j] + [1e-12])
-    height = 8 + cell * k + 24 + 5.4 * max(len(cut(name, 14)) for name in names)
+    height = 8 + cell * k + 24 + 5.4 * max(len(cut(name, NAME)) for name in names)
     parts = [f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">']
     for i, name in enumerate(names):
         y = 8 + i * cell
-        size = f'style="font-size:{min(11.0, cell * 0.8):.1f}px"'
-        parts.append(_text(left - 6, y + cell / 2 + 4, cut(name, 14), "end", name, size))
+        size = f'style="font-size:{min(9.5, cell * 0.8):.1f}px"'
+        parts.append(_text(left - 6, y + cell / 2 + 4, cut(name, NAME), "end", name, size))
         x = left + (i + 0.5) * cell
         turn = f'transform="rotate(-60 {x:.1f} {8 + cell * k + 12:.1f})" {size}'
-        parts.append(_text(x + 3, 8 + cell * k + 12, cut(name, 14), "end", name, turn))
+        parts.append(_text(x + 3, 8 + cell * k + 12, cut(name, NAME), "end", name, turn))
         for j, other in enumerate(names):
             if i != j:
                 title = f"{name}: {matrix[i][j]:.1%} of the votes say {other}"
@@ -162,7 +163,7 @@ def _svg(
         y = frame.down(value)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{RIGHT}" class="grid"/>')
         parts.append(_text(LEFT - 5, y + 4, _number(value), "end"))
-    for value, words in [(x, _number(x)) for x in ticks(*frame.x, 4)] if x_ticks is None else x_ticks:
+    for value, words in [(x, _number(x)) for x in ticks(*frame.x)] if x_ticks is None else x_ticks:
         x = frame.right(value)
         parts.append(f'<path d="M{x:.1f} {BOTTOM}v4" class="axis"/>')
         parts.append(_text(x, BOTTOM + 16, words))

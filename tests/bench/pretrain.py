@@ -1,4 +1,4 @@
-"""What a labeller trained on the images is worth: `python tests/bench/pretrain.py [DATA ...] [--seeds 1 2] [--kernels]`.
+"""What a labeller trained on the images is worth: `python tests/bench/pretrain.py [DATA ...] [--seeds 1] [--kernels]`.
 
 DATA: digits, usps, where the development data is there, and cifar10-dev, its images; the first two by default. For each
 seed: `hume-ssl pretrain` as it is by default, then the consensus of 50 searches with its space as labeller, judged by
