@@ -36,7 +36,11 @@ OWNED: dict[str, tuple[str, ...]] = {
     "pretrain": ("{}/recipe.toml", "{}/checkpoints/last*", "{}/checkpoints/previous*", "{}/metrics.jsonl",
                  "{}/encoder.safetensors", "{}/space.npy", "{}/space.growing.*"),
     "assign": ("{}.csv",),
-    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt"),
+    # What a manifest.csv lists is removed by `hume_ssl.labels.pictures.take_away`.
+    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt", "{}/manifest.csv", "{}/labels.*",
+               "{}/data/*/metadata.csv", "{}/images.npy", "{}/usb*", "{}/labeled_idx/*.npy",
+               "{}/sampled_label_idx.npy", "{}/cleanlab.npz", "{}/votes.csv", "{}/classes.csv", "{}/tasks.json",
+               "{}/interface.xml", "{}/annotations.xml", "{}/task-labels.json"),
     "evaluate": ("evaluation.json", "reliability.svg"),
     "report": ("report.html",),
 }  # fmt: skip

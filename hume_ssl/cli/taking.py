@@ -57,13 +57,34 @@ def report(
 
 
 def export(
-    to: Annotated[str, typer.Option(help="torch (a state dict) or onnx.", metavar="FORMAT")],
+    to: Annotated[
+        str | None, typer.Option(help="torch, onnx, csv, imagefolder ...: see --list.", metavar="FORMAT")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option(help="Labels of which items: consensus (all), reliable or selection.")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking to them.")] = False,
+    prefix: Annotated[
+        str, typer.Option(help="What goes before a file's path in label-studio.")
+    ] = "/data/local-files/?d=",
+    list_formats: Annotated[bool, typer.Option("--list", help="Say which formats there are.")] = False,
     name: Name = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write the trained network for other programs."""
+    """Write labels, or the trained network, for other programs."""
+    from hume_ssl.errors import InputError
+    from hume_ssl.labels.labelled import How
     from hume_ssl.stages.export import export as stage
+    from hume_ssl.stages.export import listed
 
-    answer(stage(RunFolder(run), to, sayer(as_json), name=name, overwrite=overwrite), as_json)
+    say = sayer(as_json)
+    if list_formats:
+        for line in listed():
+            say(line)
+        return answer({"formats": [line.split()[0] for line in listed()]}, as_json)
+    if to is None:
+        raise InputError("which format? give --to FORMAT; hume-ssl export --list names them")
+    how = How(copy=copy, prefix=prefix)
+    answer(stage(RunFolder(run), to, say, name=name, of=of, how=how, overwrite=overwrite), as_json)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from hume_ssl.errors import InputError
 
 if TYPE_CHECKING:
     from hume_ssl.train.trained import Trained
 
 
 class Format(NamedTuple):
-    """Where a format is written and what its main file is called."""
+    """A format: its module, what its main file is called, and what it is."""
 
     module: str
     file: str
+    what: str
 
 
-FORMATS = {"torch": Format("torch_state", "model.pth"), "onnx": Format("onnx_model", "model.onnx")}
+FORMATS = {
+    "torch": Format("torch_state", "model.pth", "the trained network as a state dict"),
+    "onnx": Format("onnx_model", "model.onnx", "the trained network as ONNX"),
+}
 
 
-def check_format(name: str) -> None:
-    """Raise InputError unless there is such a format, and what it needs is installed."""
-    if name not in FORMATS:
-        near = difflib.get_close_matches(name, FORMATS, 1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"no export format is called {name!r}: {meant}give --to {' or '.join(FORMATS)}")
+def check(name: str) -> None:
+    """Raise InputError where a format needs a package that is not installed."""
     _module(name).check()
 
 
