@@ -14,6 +14,7 @@ import typer
 from hume_ssl import __version__, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
+from hume_ssl.cli.importing import import_hume
 from hume_ssl.cli.spaces import embed, pretrain
 from hume_ssl.cli.taking import assign, export, report
 from hume_ssl.errors import InputError
@@ -37,6 +38,7 @@ app.command("score")(score)
 app.command("assign")(assign)
 app.command("report")(report)
 app.command("export")(export)
+app.command("import-hume")(import_hume)
 app.command("status")(status)
 app.add_typer(recipes.app, name="recipes")
 

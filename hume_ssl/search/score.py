@@ -21,6 +21,7 @@ Method = Literal["logistic", "ridge"]
 
 FOLDS = 10
 ITEMS = 20_000  # train items the score is measured on, drawn once, where there are more
+CELLS = 1 << 29  # items * classes * searches that `labelling_objectives` holds at once, a byte each
 LIMIT = 4e9  # items * directions * classes * folds above which the closed form takes its place
 MEMORY = 500e6  # bytes for the problems fitted side by side
 RIDGE = 1e-3  # times the mean square of a judge direction
@@ -120,13 +121,36 @@ def labelling_objective(spaces: Spaces, labels: NDArray[np.integer], classes: in
     there a search's own objective has the softness of its labels in it. `classes` may be another number than the
     run's; the objective grows with it.
     """
-    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes)[:, :, None]
-    one_hot = one_hot.to(spaces.device, spaces.dtype)
     if config.objective == "turtle":
+        one_hot = _one_hot(labels[None], classes).to(spaces.device, spaces.dtype)
         return turtle_batch.labelling_objective(Turtle(spaces, classes, config.settings()), one_hot)
-    solvers, total = Solvers(spaces, classes, config.settings()), 0.0
-    for number in range(OBJECTIVE_SUBSETS):
-        judged = solvers.for_objective(number, 1)
-        total += float(judged.solve(one_hot[judged.subset.train], one_hot[judged.subset.test]).loss[0])
-        solvers.pool.clear()  # one subset's solver in memory at a time
-    return total / OBJECTIVE_SUBSETS
+    return float(labelling_objectives(spaces, labels[None], classes, config)[0])
+
+
+def labelling_objectives(
+    spaces: Spaces, labellings: NDArray[np.integer], classes: int, config: SearchConfig
+) -> NDArray[np.float64]:
+    """(r,) HUME's objective of labellings (r, m) of the train items, as `labelling_objective` has it of one; as many
+    side by side as memory takes."""
+    r, m = labellings.shape
+    width, found = max(1, CELLS // (m * classes)), []
+    for start in range(0, r, width):
+        some = labellings[start : start + width]
+        solvers, totals = Solvers(spaces, classes, config.settings()), torch.zeros(len(some), dtype=torch.float64)
+        one_hot = _one_hot(some, classes)
+        for number in range(OBJECTIVE_SUBSETS):
+            judged = solvers.for_objective(number, len(some))
+            train, test = (
+                one_hot[rows.cpu()].to(spaces.device, spaces.dtype)
+                for rows in (judged.subset.train, judged.subset.test)
+            )
+            totals += judged.solve(train, test).loss.double().cpu()
+            solvers.pool.clear()  # one subset's solver in memory at a time
+        found.append(totals.numpy() / OBJECTIVE_SUBSETS)
+    return np.concatenate(found)
+
+
+def _one_hot(labellings: NDArray[np.integer], classes: int) -> torch.Tensor:
+    """(m, k, r) of labellings (r, m), a byte a cell."""
+    labels = torch.from_numpy(labellings.T.astype(np.int64))
+    return torch.zeros(len(labels), classes, labels.shape[1], dtype=torch.uint8).scatter_(1, labels[:, None], 1)

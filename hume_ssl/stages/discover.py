@@ -84,7 +84,7 @@ def discover(
     wanted = inputs.recipe.search.searches
     if step == "continue" and searches is None:  # as many as the run that goes on was to have
         wanted = int(run.stage(DISCOVER).get("searches", wanted))
-    keep = _kept(run, inputs)
+    keep = kept_files(run, inputs)
     if done is not None:  # a finished run that gets more searches keeps those it has, if it is killed now
         keep_searches(run, done)
     if step == "start":
@@ -101,7 +101,7 @@ def discover(
     if recipe.data.skip_broken:
         write_broken(run, inputs.broken)
     try:
-        labeller, judges = _spaces(run, inputs, show)
+        labeller, judges = spaces_of(run, inputs, show)
     except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN
         if step == "start":
             run.discard(DISCOVER, keep + forget_other_spaces(run, inputs.items))
@@ -122,7 +122,7 @@ def discover(
     return {"run": str(run.path), **shown(run.stage(DISCOVER))}
 
 
-def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
+def kept_files(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
     """What a new start spares: consensus and names, where they are of the same items. Raises InputError if the names
     cannot be read: they are the user's to edit, and hours later would be too late to say so."""
     before = run.stage(DISCOVER).get("identity", {})
@@ -133,7 +133,7 @@ def _kept(run: RunFolder, inputs: Inputs) -> tuple[str, ...]:
     return KEPT
 
 
-def _spaces(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]:
+def spaces_of(run: RunFolder, inputs: Inputs, show: bool) -> tuple[Any, list[Any]]:
     """The labeller and the judges, memory-mapped from the run folder, made first where they are not there yet.
 
     Without a labeller (TURTLE) the first judge stands for it, being one of the judges as well.
