@@ -18,6 +18,7 @@ from hume_ssl.cli.options import (
     Images,
     Json,
     Name,
+    Names,
     Overwrite,
     PerClass,
     Resume,
@@ -26,6 +27,7 @@ from hume_ssl.cli.options import (
     Sets,
     SkipBroken,
     answer,
+    named,
     parse_sets,
     sayer,
 )
@@ -100,9 +102,7 @@ def select(
     per_class: Annotated[int | None, typer.Option(help="At most so many items of each class.")] = None,
     ask: Annotated[int | None, typer.Option(help="List so many items that a person should label.")] = None,
     answers: Annotated[Path | None, typer.Option(help="The list of --ask, filled in: name and correct.")] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="A CSV class,name, as the report gives it: classes of one name are one.")
-    ] = None,
+    names: Names = None,
     strategy: Annotated[
         Literal["certain", "cover", "random"],
         typer.Option(help="The most certain items, certain ones that stand for their class, or any reliable ones."),
@@ -139,6 +139,7 @@ def train_fixmatch(
         bool, typer.Option("--exclude-labelled", help="Take the labelled items out of the unlabelled pool.")
     ] = False,
     device: Device = None,
+    names: Names = None,
     logger: Annotated[str | None, typer.Option(help="tensorboard: curves of the training as event files.")] = None,
     sets: Sets = None,
     run: Run = DEFAULT_RUN,
@@ -156,10 +157,11 @@ def train_fixmatch(
     chosen = override(chosen, parse_sets(sets, "train"))
     from hume_ssl.stages.train import train_fixmatch as stage
 
+    folder, say = named(run, None if dry_run else names, sayer(as_json, dry_run))
     facts = stage(
         chosen,
-        RunFolder(run),
-        sayer(as_json, dry_run),
+        folder,
+        say,
         per_class=per_class,
         name=name,
         device=device or "auto",

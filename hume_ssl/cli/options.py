@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hume_ssl.errors import InputError
+
+if TYPE_CHECKING:
+    from hume_ssl.run import RunFolder
 
 Run = Annotated[Path, typer.Option("--run", help="The run folder.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
@@ -23,6 +26,10 @@ Sets = Annotated[
     typer.Option("--set", help="Any recipe key, as search.seed=3; repeat.", metavar="KEY=VALUE"),
 ]
 PerClass = Annotated[int | None, typer.Option("--per-class", help="Which selection; the latest if not given.")]
+Names = Annotated[
+    Path | None,
+    typer.Option("--names", help="A CSV class,name, as the report gives it; classes of one name are one."),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Name of a training.")]
 
 Images = Annotated[
@@ -60,6 +67,18 @@ def sayer(as_json: bool, dry_run: bool = False) -> Callable[[str], None]:
         print(start + line, file=stream, flush=True)
 
     return say
+
+
+def named(run: Path, names: Path | None, say: Callable[[str], None]) -> tuple[RunFolder, Callable[[str], None]]:
+    """The run, its classes named by the file where one is given."""
+    from hume_ssl.run import RunFolder
+
+    folder = RunFolder(run)
+    if names is not None:
+        from hume_ssl.stages.naming import name_by_file
+
+        name_by_file(folder, names, say)
+    return folder, say
 
 
 def answer(facts: dict[str, Any], as_json: bool, dry_toml: str | None = None) -> None:

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from hume_ssl.cli.options import DEFAULT_RUN, Device, Download, Json, Name, Overwrite, Root, Run, answer, sayer
+from hume_ssl.cli.options import (
+    DEFAULT_RUN,
+    Device,
+    Download,
+    Json,
+    Name,
+    Names,
+    Overwrite,
+    Root,
+    Run,
+    answer,
+    named,
+    sayer,
+)
 from hume_ssl.run import RunFolder
 
 
@@ -21,6 +34,7 @@ def assign(
     root: Root = None,
     download: Download = False,
     device: Device = None,
+    names: Names = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -28,10 +42,11 @@ def assign(
     """Label new items."""
     from hume_ssl.stages.assign import assign as stage
 
+    folder, say = named(run, names, sayer(as_json))
     facts = stage(
-        RunFolder(run),
+        folder,
         images,
-        sayer(as_json),
+        say,
         source=source or ("searches" if name is None else "train"),
         labeller=labeller,
         judges=tuple(judge or ()),
@@ -69,6 +84,7 @@ def export(
     ] = "/data/local-files/?d=",
     list_formats: Annotated[bool, typer.Option("--list", help="Say which formats there are.")] = False,
     name: Name = None,
+    names: Names = None,
     run: Run = DEFAULT_RUN,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -87,4 +103,5 @@ def export(
     if to is None:
         raise InputError("which format? give --to FORMAT; hume-ssl export --list names them")
     how = How(copy=copy, prefix=prefix)
-    answer(stage(RunFolder(run), to, say, name=name, of=of, how=how, overwrite=overwrite), as_json)
+    folder, say = named(run, names, say)
+    answer(stage(folder, to, say, name=name, of=of, how=how, overwrite=overwrite), as_json)

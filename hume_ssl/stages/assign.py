@@ -19,6 +19,7 @@ from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
 from hume_ssl.spaces.loading import load_space
+from hume_ssl.stages.answer_file import DEFAULT_NAME
 from hume_ssl.stages.table import load_found, read_names, run_flag
 from hume_ssl.stages.trainings import finished_training
 
@@ -47,7 +48,8 @@ def assign(
     Args:
         images: what `load_items` takes, and `root` and `download` for it; those of the run will do as well. None: rows
             of the run's spaces are given instead.
-        source: "searches": the table is that of consensus.csv; or "train": a trained network's labels and confidences.
+        source: "searches": the table is that of consensus.csv, and names where classes have some; or "train": a
+            trained network's labels and confidences.
         name: of the training; None: the latest that is not stale.
         labeller, judges: .npy (m, d), new items' rows in the spaces of the run, where those were given as arrays.
         show: progress on stderr.
@@ -95,7 +97,7 @@ def _by_searches(
     where, path, stage = pick_device(device), *_place(run, named)
     identity: dict[str, object] = {"images": items.hash if items is not None else ""}
     identity |= {f"rows of the {role}": sha256_array(array) for role, array in arrays.items()}
-    identity |= {"consensus": found.digest, "searches": sha256_file(run.encoders)}
+    identity |= {"consensus": found.digest, "searches": sha256_file(run.encoders), "names": found.names}
     facts: dict[str, Any] = {"run": str(run.path), "path": str(path), "from": "searches", "items": m}
     if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
         say(f"{path} is there already: nothing to do")
@@ -113,6 +115,8 @@ def _by_searches(
         "neighbour_agreement": new.neighbour_agreement,
         "reliable": new.reliable,
     }
+    if not all(DEFAULT_NAME.fullmatch(name) for name in found.names):
+        columns["class_name"] = [found.names[label] for label in new.labels]
     run.write_csv(path, table_of(columns))
     facts |= _counted(new.labels, found.names)
     facts["mean_agreement"] = round(float(new.agreement.mean()), 6)

@@ -102,6 +102,12 @@ def read_given_names(path: Path, present: list[str]) -> list[str]:
     return names
 
 
+def name_by_file(run: RunFolder, path: Path, say: Callable[[str], None]) -> None:
+    """Give the classes the names in a file. Raises InputError, before anything is written, for what cannot be."""
+    present = present_names(run)
+    take_names(run, read_given_names(path, present), present, say)
+
+
 def take_names(run: RunFolder, names: list[str], before: list[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Write classes.csv with these names (k,) in the place of those of before; facts for `--json`."""
     first = first_of_name(names)

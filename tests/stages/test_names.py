@@ -118,3 +118,22 @@ def test_nothing_is_named_where_the_selection_is_refused(hume: Hume, done: Path)
     answer = hume("select", "--names", given({0: "zero"}), "--per-class", "4000", "--overwrite")
     assert answer.code == 2
     assert files_of(RUN) == before
+
+
+def test_other_commands_take_names_too(hume: Hume, done: Path) -> None:
+    answer = hume("export", "--to", "csv", "--names", given({1: "one"}), "--json")
+    assert answer.code == 0, answer.err
+    table = pd.read_csv(RUN / "export/csv/labels.csv")
+    assert set(table["class_name"][table["label"] == 1]) == {"one"}
+    answer = hume("assign", "--images", "digits.npy", "--names", given({2: "two"}), "--json")
+    assert answer.code == 0, answer.err
+    table = pd.read_csv(answer.json["path"])
+    assert set(table["class_name"][table["label"] == 2]) == {"two"}
+    answer = hume("train-fixmatch", "--steps", "4", "--set", "train.checkpoint_every=4", "--names", given({3: "three"}),
+                  "--name", "named")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "three" in set(pd.read_csv(RUN / "train/named/predictions.csv")["class_name"])
+    for command in (["export", "--to", "csv", "--overwrite"], ["assign", "--images", "digits.npy"], ["train-fixmatch"]):
+        before = files_of(RUN)
+        answer = hume(*command, "--names", given({11: "x"}))
+        assert answer.code == 2 and "11 is no class" in answer.err and files_of(RUN) == before
