@@ -163,6 +163,25 @@ def test_crowd_kit(hume: Hume, named: Path) -> None:
     assert (label == np.array(compact(expected()["label"])))[clear].mean() > 0.97
 
 
+def test_crowd_kit_by_crowd_kit(hume: Hume, named: Path) -> None:
+    aggregation = pytest.importorskip("crowdkit.aggregation")
+    votes = pd.read_csv(export(hume, "crowd-kit") / "votes.csv")
+    found = aggregation.MajorityVote().fit_predict(votes).sort_index()
+    unanimous = (expected()["agreement"] == 1).to_numpy()
+    assert unanimous.sum() > 100
+    assert (found.to_numpy() == np.array(compact(expected()["label"])))[unanimous].all()
+
+
+def test_label_studio_by_its_own_schema(hume: Hume, named: Path) -> None:
+    sdk = pytest.importorskip("label_studio_sdk.label_interface")
+    folder = export(hume, "label-studio")
+    interface = sdk.LabelInterface((folder / "interface.xml").read_text())
+    interface.validate()
+    for task in json.loads((folder / "tasks.json").read_text()):
+        assert interface.validate_task({"data": task["data"]})
+        assert interface.validate_prediction(task["predictions"][0])
+
+
 def test_label_studio(hume: Hume, photos: Path) -> None:
     folder = export(hume, "label-studio", "--prefix", "http://x/?d=", run="files")
     tasks = json.loads((folder / "tasks.json").read_text())
