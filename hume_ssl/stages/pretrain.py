@@ -101,6 +101,7 @@ def pretrain(
     for line in outcome(result, int(train.sum())):
         say(line)
     say(f"written to {run.pretraining(name)}: encoder.safetensors, space.npy, metrics.jsonl, checkpoints/")
+    say("where classes may differ in size, leave the second --encoder out of the next command, and add --prior free")
     say(f"Next: {after}")
     return {**facts, **paths, "steps": result.steps, "figures": figures}
 

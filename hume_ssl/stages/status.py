@@ -65,7 +65,9 @@ def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
 
 
 def _also(run: RunFolder) -> list[str]:
-    """What a finished training can be used for."""
-    if run.latest("train/", stale=False) is None:
+    """What a finished discover can be used for, and a finished training."""
+    if run.stage(DISCOVER).get("status") != "finished":
         return []
-    return ["hume-ssl assign --images DIR", "hume-ssl export --to onnx"]
+    also = ["hume-ssl report", "hume-ssl export --to csv"]
+    trained = ["hume-ssl assign --images DIR", "hume-ssl export --to onnx"]
+    return also + (trained if run.latest("train/", stale=False) is not None else [])

@@ -54,7 +54,7 @@ def test_status_says_what_a_training_is_good_for(hume: Hume, done: Path) -> None
     record = json.loads(Path("hume-run/run.json").read_text())
     record["stages"]["train/fixmatch-per-class-2"]["stale"] = "the consensus changed"
     Path("hume-run/run.json").write_text(json.dumps(record))
-    assert hume("status", "--json").json["also"] == []
+    assert hume("status", "--json").json["also"] == ["hume-ssl report", "hume-ssl export --to csv"]
 
 
 def test_a_training_that_diverges_is_not_called_finished(hume: Hume, done: Path) -> None:
