@@ -165,7 +165,7 @@ class Engine:
                         parts = []
             finally:
                 pool.shutdown(cancel_futures=True)
-                torch.set_num_threads(before)
+                torch.set_num_threads(threads)
                 meter.end()
 
     def _decode_and_encode(self, images: DecodedImages, rows: range) -> Tensor:
