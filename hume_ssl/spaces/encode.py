@@ -136,12 +136,9 @@ class Engine:
             meter.end()
 
     def _by_threads(self, items: Items, chunks: Sequence[range], meter: Meter) -> Iterator[NDArray[np.float32]]:
-        """`encode` on a CPU: batch after batch in as many threads as there are cores."""
-        images, threads, before = (
-            DecodedImages(items.images, self.preprocess),
-            available_cores(),
-            torch.get_num_threads(),
-        )
+        """`encode` on a CPU: batch after batch in as many threads as torch would compute with, which is one a core
+        unless the user, or torchrun, has it otherwise."""
+        images, threads = DecodedImages(items.images, self.preprocess), torch.get_num_threads()
         batches = iter([(rows, rows.stop == chunk.stop) for chunk in chunks for rows in in_batches(chunk, self.batch)])
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             ahead: deque[tuple[Future[Tensor], bool]] = deque()
