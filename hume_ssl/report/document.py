@@ -39,7 +39,7 @@ def document(title: str, body: str, data: Mapping[str, object]) -> str:
 
 def text(words: str) -> str:
     """Words from outside as HTML; signs that are no Unicode, as in names of files from other systems, as "�"."""
-    return escape(words.encode("utf-8", "replace").decode("utf-8"))
+    return escape(_unicode(words))
 
 
 def section(name: str, title: str, inside: str, words: str = "") -> str:
@@ -68,8 +68,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> s
 def _json(value: object) -> str:
     """JSON that cannot end its script element."""
     dumped = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    dumped = dumped.encode("utf-8", "replace").decode("utf-8")
-    return dumped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return _unicode(dumped).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _unicode(words: str) -> str:
+    """Words in which bytes of a file name that are no UTF-8 are "�", by which the script knows them."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _asset(name: str) -> str:

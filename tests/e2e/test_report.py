@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import Hume
 
@@ -187,6 +188,37 @@ def test_the_map_by_mouse_and_by_keyboard(hume: Hume, done: Path, browser: Any) 
     page.keyboard.press("ArrowRight")
     assert "class-04" in page.inner_text("#map-said")
     assert not wrong
+
+
+def test_hostile_file_names_stay_names(hume: Hume, bare: Path, browser: Any) -> None:
+    """HTML, quotes, a newline, a leading dash, bytes that are no UTF-8: shown as text, and found again by answers."""
+    Path("photos").mkdir()
+    hostile = [
+        "<img src=x onerror=alert(1)>",
+        "';alert(2);'",
+        '"><script>alert(3)<!--',
+        "-rf",
+        "a\nb",
+        "caf\udce9",
+        "=1+1",
+    ]
+    for item, image in enumerate(np.load("digits.npy")[:60]):
+        stem = hostile[item].replace("/", "") if item < len(hostile) else f"{item:03d}"
+        Image.fromarray(image).save(f"photos/{stem}.png")
+    command = ["discover", "--images", "photos", "--classes", "3", "--searches", "2", "--set", "search.iterations=20"]
+    answer = hume(*command, "--encoder", "kernel:rbf?dim=32", "--encoder", "kernel:rbf?dim=48")
+    assert answer.code == 0, answer.err
+    assert hume("report").code == 0
+    page, wrong = open_report(browser)
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    tiles = page.query_selector_all(".tile")
+    for tile in tiles:
+        tile.click()
+    save(page, "#save-answers", "answers.csv")
+    assert not wrong and len(tiles) == int(page.text_content("#wrong-count"))
+    answer = hume("select", "--answers", "answers.csv", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["wrong"] == len(tiles) == 60
 
 
 OVERLAPS = """() => {
