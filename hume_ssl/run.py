@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from hume_ssl import files
+from hume_ssl import claims, files
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path, sha256_array, sha256_file
 from hume_ssl.run_paths import RunPaths, patterns_of
@@ -141,7 +141,7 @@ class RunFolder(RunPaths):
     def begin_stage(self, name: str, identity: Mapping[str, object], **facts: object) -> None:
         """Record that `name` is under way: unfinished until `finish_stage`. Call it before the first write.
 
-        Of a stage that goes on, the seconds already spent are kept.
+        Of a stage that goes on, the seconds already spent are kept. Raises InputError where another process is at it.
         """
 
         def begin(record: dict[str, Any]) -> None:
@@ -152,6 +152,7 @@ class RunFolder(RunPaths):
             record["versions"] = _versions()
             record["stages"][name] = {**now, **facts}
 
+        claims.claim(self.path, name)
         self.update(begin)
         for folder in {self.path, *((self.path / pattern).parent for pattern in patterns_of(name))}:
             files.remove_leftovers(folder)
@@ -174,6 +175,7 @@ class RunFolder(RunPaths):
             )
 
         self.update(finish)
+        claims.release(self.path, name)
 
     def mark_stale(self, name: str, reason: str | None) -> None:
         """Record that the output of `name` was made from something that has since changed; None takes it back."""
@@ -207,9 +209,12 @@ class RunFolder(RunPaths):
         """Remove a stage's files and record, for `--overwrite`; `keep` names patterns to spare, as "classes.csv".
 
         Only files the contract names go, and folders that are empty then. Raises InputError if the folder is not
-        a run's. Killed half-way, the stage is unfinished.
+        a run's, or another process is at that stage. Killed half-way, the stage is unfinished.
         """
         self.check()
+        if not self.exists():
+            return
+        claims.claim(self.path, name)
         if name in self.stages():
             self.update(lambda record: record["stages"][name].update(status="unfinished"))
         for path in self._owned(name):
@@ -218,8 +223,8 @@ class RunFolder(RunPaths):
                 for folder in path.parents[: len(path.relative_to(self.path).parts) - 1]:
                     with suppress(OSError):  # not empty
                         folder.rmdir()
-        if self.exists():
-            self.update(lambda record: record["stages"].pop(name, None))
+        self.update(lambda record: record["stages"].pop(name, None))
+        claims.release(self.path, name)
 
     def discard(self, name: str, keep: tuple[str, ...] = ()) -> None:
         """`remove_stage`, and the whole folder where nothing else was ever begun or put there: as if never started."""

@@ -17,6 +17,7 @@ import pydantic
 import pytest
 import torch
 
+from hume_ssl import claims
 from hume_ssl.errors import InputError
 from hume_ssl.files import TEMPORARY, csv_bytes, plain, read_csv, table_of, write_csv
 from hume_ssl.run import RunFolder, atomic_path, decide, sha256_array, sha256_file
@@ -265,6 +266,7 @@ def test_run_json_is_whole_after_kill_9_at_any_moment(tmp_path: Path) -> None:
         record = json.loads(run.run_json.read_text())
         assert record["same"] == [record["i"]] * 20000
     run.begin_stage("discover", IDENTITY)
+    claims.release_all()
     assert sorted(p.name for p in run.path.rglob("*")) == ["run.json", "spaces"]
 
 

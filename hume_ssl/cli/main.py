@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hume_ssl import __version__, distributed
+from hume_ssl import __version__, claims, distributed
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
 from hume_ssl.cli.importing import import_hume
@@ -82,6 +82,7 @@ def main() -> NoReturn:
         except BaseException:
             distributed.leave(OUR_FAILURE)
             raise
+    claims.release_all()
     sys.stdout.flush()
     distributed.leave(code)
     sys.exit(code)

@@ -1,0 +1,88 @@
+"""Who is at work on a stage of a run: a lock file that a second process is refused by, and that dies with its process.
+
+The lock is the operating system's on an open file, not the file's being there: what a killed process left is taken over
+without a question, and worker processes do not inherit it. Where a file system has no locks there is none.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import platform
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from hume_ssl.errors import InputError
+from hume_ssl.files import TEMPORARY
+
+_held: dict[Path, tuple[int, int]] = {}  # lock file -> its descriptor, and the process that took it
+
+
+def claim(folder: Path, stage: str) -> None:
+    """Hold `stage` of the run in `folder` until `release`, or the end of this process; held already, nothing happens.
+
+    Raises InputError, naming it, where another process holds it.
+    """
+    path = _path(folder, stage)
+    if path in _held and _held[path][1] == os.getpid():
+        return
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
+            os.close(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise InputError(
+                    f"{stage} in {folder} is being made by {holder or 'another process'}: wait for it, or stop it"
+                ) from None
+            return
+        if _is(path, descriptor):  # else it was removed between opening and locking
+            break
+        os.close(descriptor)
+    if not _held:
+        atexit.register(release_all)
+    os.ftruncate(descriptor, 0)
+    os.write(
+        descriptor, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
+    )
+    _held[path] = descriptor, os.getpid()
+
+
+def release(folder: Path, stage: str) -> None:
+    """Let go of a stage, if this process holds it."""
+    _release(_path(folder, stage))
+
+
+def release_all() -> None:
+    """Let go of all that this process holds."""
+    for path in list(_held):
+        _release(path)
+
+
+def _release(path: Path) -> None:
+    descriptor, process = _held.pop(path, (-1, -1))
+    if process != os.getpid():  # a forked worker knows of it, and does not hold it
+        return
+    with suppress(OSError):
+        path.unlink()
+    os.close(descriptor)
+
+
+def _path(folder: Path, stage: str) -> Path:
+    return folder.absolute() / f"{TEMPORARY}lock-{stage.replace('/', '+')}"
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
