@@ -170,7 +170,7 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
     """The `discover` that takes the encoder as its labeller, to paste."""
     data, encoder = recipe.data, f"pretrained:{recipe.pretrain.network}@{run.pretrain_encoder(name)}"
     words = ["hume-ssl", "discover", "--images", str(data.images), "--classes", "10" if data.images == DIGITS else "K"]
-    # Grey: on digits and usps the encoder judges itself as well as kernel:rbf does, and sizes left free find the better of
+    # Grey: on digits and usps the encoder judges itself as well as kernel:rbf does, and free sizes find the better of
     # two optima (tests/bench/pretrain.py).
     words += ["--encoder", encoder]
     words += ["--prior", "free"] if items.channels == 1 else ["--encoder", "torchvision:resnet50"]
