@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.consensus import reliable_items
 from hume_ssl.items import Items
 from hume_ssl.progress import track
 from hume_ssl.report.confused import second_choice
@@ -64,7 +65,7 @@ def cards_of(
 
     sizes, tests = (np.bincount(found.labels[mask], minlength=k) for mask in (train, ~train))
     sums = np.bincount(found.labels[train], found.agreement[train], minlength=k)
-    reliable = train & (found.agreement > 0.5) & (found.neighbour_agreement > 0.5)
+    reliable = train & reliable_items(found.agreement, found.neighbour_agreement)
     sure = np.bincount(found.labels[reliable], minlength=k)
     beside = shares * (1 - np.eye(k))
     return [
