@@ -16,7 +16,7 @@ from hume_ssl.labels.labelled import Labelled
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("file", "filepath", "class_name")
-LONGEST = 120  # signs of a folder's or file's name
+LONGEST = 120  # bytes of a folder's or file's name
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
@@ -52,13 +52,20 @@ def file_names(labelled: Labelled, groups: Sequence[str]) -> list[str]:
 def place(labelled: Labelled, folder: Path, names: Sequence[str], copy: bool) -> Path:
     """Put the image of each item at `folder` / names[i], and return the manifest that lists them.
 
-    The manifest is written first, so that an export that was stopped half-way can be taken away again. Raises
-    InputError for a name that leaves the folder, or an image that cannot be read.
+    The manifest is written before the first image, so that an export that was stopped half-way can be taken away again.
+    Raises InputError for a name or a link that leaves the folder, for something of the user's in the way, or an image
+    that cannot be read.
     """
     items, targets = labelled.images(), [folder / name for name in names]
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise InputError(f"{name!r} would lie outside {folder}: rename the class or the file")
+    inside = folder.resolve()
+    for parent in {target.parent for target in targets}:
+        if not parent.resolve().is_relative_to(inside):
+            raise InputError(
+                f"{parent} would lie outside {folder}: rename the class or the file, or move the link away"
+            )
+    for target in targets:  # before they are listed: what is listed is ours to take away
+        if os.path.lexists(target):
+            raise InputError(f"{target} is in the way, and is from no export: move it away")
     manifest = folder / MANIFEST
     columns = zip(COLUMNS, (names, labelled.filepaths, labelled.class_names), strict=True)
     write_csv(manifest, table_of({name: list(values) for name, values in columns}))
@@ -103,7 +110,9 @@ def take_away(folder: Path) -> None:
 def _unlike(name: str, otherwise: str, taken: set[str]) -> str:
     """`name` cut to what file systems take, with a number behind it where it is taken, in whatever case."""
     stem, suffix = os.path.splitext(name.lstrip("."))
-    stem, suffix = stem[: LONGEST - len(suffix)] or otherwise, suffix[:12]
+    suffix = suffix[:12]
+    room = LONGEST - len(os.fsencode(suffix))
+    stem = os.fsencode(stem)[:room].decode("utf-8", "ignore") or otherwise
     made, number = stem + suffix, 2
     while made.casefold() in taken:
         made, number = f"{stem}-{number}{suffix}", number + 1

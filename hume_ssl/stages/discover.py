@@ -93,13 +93,7 @@ def discover(
     run.begin_stage(DISCOVER, inputs.identity, searches=wanted, seed=inputs.recipe.search.seed, device=inputs.device)
     run.log(f"{step} discover: {_plan(inputs)}")
     recipe = inputs.recipe.model_copy(update={"search": inputs.recipe.search.model_copy(update={"searches": wanted})})
-    run.write_text(run.recipe_toml, to_toml(recipe))
-    run.write_csv(
-        run.items_csv,
-        table_of({"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}),
-    )
-    if recipe.data.skip_broken:
-        write_broken(run, inputs.broken)
+    write_inputs(run, inputs, recipe)
     try:
         labeller, judges = spaces_of(run, inputs, show)
     except InputError:  # what shows only now: an image whose header alone is sound, an encoder that gives NaN
@@ -107,6 +101,35 @@ def discover(
             run.discard(DISCOVER, keep + forget_other_spaces(run, inputs.items))
         raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
+    return conclude_run(run, inputs, found, labeller, judges, began, say)
+
+
+def write_inputs(run: RunFolder, inputs: Inputs, recipe: DiscoverRecipe) -> None:
+    """The recipe as it is run, the items, and the images left out of them."""
+    run.write_text(run.recipe_toml, to_toml(recipe))
+    run.write_csv(
+        run.items_csv,
+        table_of({"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}),
+    )
+    if recipe.data.skip_broken:
+        write_broken(run, inputs.broken)
+
+
+def conclude_run(
+    run: RunFolder,
+    inputs: Inputs,
+    found: Searches,
+    labeller: Any,
+    judges: list[Any],
+    began: float,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The consensus of searches, with which the run is finished; says what it came to, and returns facts for `--json`.
+
+    Args:
+        labeller, judges: of `spaces_of`.
+        began: when, by `time.monotonic()`.
+    """
     own = labeller if inputs.sources[0].name == "labeller" else None  # without one a judge stands for it
     discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own)
     artefacts = write_discovery(run, inputs, discovery)

@@ -44,13 +44,13 @@ def export_labels(
         raise InputError(f"--of {which} is nothing to export: give {', '.join(formats.CHOICES)}")
     formats.check(form)
     found = load_named(run, nearby=True)
-    number, selected = _selection(run, found, wanted=which == "selection")
+    number, selected, given = _selection(run, found, wanted=which == "selection")
     stage, folder = f"export/{form}", run.export(form)
     identity = {"consensus": found.digest, "names": found.names, "of": which, "copy": how.copy, "prefix": how.prefix}
     if number is not None:
         identity["selection"] = sha256_file(run.labels_csv(number))
     facts: dict[str, Any] = {"run": str(run.path), "format": form, "of": which, "path": str(folder)}
-    labelled = _labelled(run, found, selected, which)
+    labelled = _labelled(run, found, selected, given, which)
     facts |= {"n": len(labelled), "classes": list(labelled.names)}
     if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
         say(f"{folder} is there already: nothing to do")
@@ -72,8 +72,9 @@ def export_labels(
     return facts
 
 
-def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | None, Any]:
-    """Number a class and items (m,) of the latest label file of this consensus; None and nothing where there is none.
+def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | None, Any, Any]:
+    """Number a class, items (m,) and classes (m,) of the latest label file of this consensus; None and nothing where
+    there is none.
 
     Raises InputError if it is `wanted`.
     """
@@ -83,22 +84,19 @@ def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | Non
             raise InputError(
                 f"no selection of this consensus in {run.path}: run hume-ssl select --per-class 4{run_flag(run)}"
             )
-        return None, np.zeros(0, dtype=np.int64)
+        return None, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     number = int(latest.rpartition("-")[2])
-    return number, read_labels(run.labels_csv(number), found)[0]
+    return number, *read_labels(run.labels_csv(number), found)
 
 
-def _labelled(run: RunFolder, found: Found, selected: Any, which: str) -> Labelled:
+def _labelled(run: RunFolder, found: Found, selected: Any, given: Any, which: str) -> Labelled:
     """The items to write. Of a selection the classes are those of the label file: a person's answers count."""
     reliable = run.read_csv(run.consensus_csv)["reliable"].to_numpy(dtype=bool)
     reliable = reliable | (_merged(found) & reliable_items(found.agreement, found.neighbour_agreement))
     rows = {"consensus": np.arange(len(found.labels)), "reliable": np.flatnonzero(reliable), "selection": selected}[
         which
     ]
-    label = found.labels[rows]
-    if which == "selection":
-        number = int(str(run.latest("selection/per-class-", stale=False)).rpartition("-")[2])
-        label = read_labels(run.labels_csv(number), found)[1]
+    label = given if which == "selection" else found.labels[rows]
     names, place = merged(found.names)
     chosen = np.zeros(len(found.labels), dtype=bool)
     chosen[selected] = True

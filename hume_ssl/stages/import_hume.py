@@ -10,20 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from hume_ssl.config import DiscoverRecipe, override, to_toml
-from hume_ssl.discovery import conclude
+from hume_ssl.config import DiscoverRecipe, override
 from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
-from hume_ssl.files import sha256_file, table_of
+from hume_ssl.files import sha256_file
 from hume_ssl.imports.hume_files import find_results, find_tasks, read_score, read_task
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, assign_labels, prepare_spaces
 from hume_ssl.search.score import generalization_scores, labelling_objectives, score_method
-from hume_ssl.stages.artefacts import mark_stale, write_discovery
-from hume_ssl.stages.discover import kept_files, spaces_of
+from hume_ssl.stages.discover import conclude_run, kept_files, spaces_of, write_inputs
 from hume_ssl.stages.inputs import Inputs, prepare
-from hume_ssl.stages.outcome import shown, summary, tell
+from hume_ssl.stages.outcome import shown
 from hume_ssl.stages.table import DISCOVER, run_flag
 
 
@@ -85,23 +83,14 @@ def import_hume(
         return {"run": str(run.path), **shown(run.stage(DISCOVER))}
     run.remove_stage(DISCOVER, kept_files(run, inputs))
     run.begin_stage(DISCOVER, identity, searches=r, imported=str(folder.absolute()), device=inputs.device)
-    run.write_text(run.recipe_toml, to_toml(inputs.recipe))
-    columns = {"index": np.arange(len(inputs.items)), "filepath": inputs.items.filepaths, "split": inputs.split}
-    run.write_csv(run.items_csv, table_of(columns))
+    write_inputs(run, inputs, inputs.recipe)
     first, judges = spaces_of(run, inputs, show)
     with track(1, f"{r} searches scored", show=show) as progress:
         searches = _searches(list(tasks), weights, scores, inputs, first, judges)
         progress.advance(1)
-    discovery = conclude(searches, judges, inputs.train, k, inputs.recipe.consensus, first)
-    artefacts = write_discovery(run, inputs, discovery)
-    stale = mark_stale(run)
-    facts = summary(len(inputs.items), discovery)
-    run.finish_stage(DISCOVER, artefacts, time.monotonic() - began, searches=r, **facts)
-    run.log(f"imported {r} searches from {folder.absolute()}: {facts}")
     whose = "their own CV scores" if scores else f"scores worked out here, as {r - len(results)} of them have none"
     say(f"{r} searches of {folder} imported, with {whose}")
-    tell(run, say, facts, r, stale)
-    return {"run": str(run.path), "imported": r, **shown(run.stage(DISCOVER))}
+    return {**conclude_run(run, inputs, searches, first, judges, began, say), "imported": r}
 
 
 def _weights(tasks: dict[int, Path]) -> torch.Tensor:

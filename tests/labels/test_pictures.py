@@ -57,11 +57,25 @@ def test_names_without_repetition() -> None:
 
 
 def test_folders_of_hostile_class_names() -> None:
-    names = ["../../etc", "a/b", "a\\b", "..", "", "con\x00\n", "Cat", "cat", "x" * 300, " dot. ", "/abs", "\udcff"]
+    names = [
+        "../../etc",
+        "a/b",
+        "a\\b",
+        "..",
+        "",
+        "con\x00\n",
+        "Cat",
+        "cat",
+        "x" * 300,
+        "\U0001f431" * 100,
+        " dot. ",
+        "/abs",
+        "\udcff",
+    ]
     folders = folder_names(names)
     assert len({name.casefold() for name in folders}) == len(names)
     for name in folders:
-        assert name and "/" not in name and "\\" not in name and not name.startswith(".") and len(name) <= 120
+        assert name and "/" not in name and "\\" not in name and not name.startswith(".") and len(name.encode()) <= 120
         assert Path("x", name).resolve().parent == Path("x").resolve()
 
 
@@ -105,5 +119,17 @@ def test_a_manifest_never_reaches_outside(photos: Path, tmp_path: Path) -> None:
     before = files_of(photos)
     take_away(out)
     assert files_of(photos) == before
-    with pytest.raises(InputError, match="would lie outside"):
-        place(labelled(photos, ["all"]), out, ["../x.png"] * 6, False)
+    for names in (["../x.png"] * 6, [f"link/new-{i}.png" for i in range(6)]):
+        with pytest.raises(InputError, match="would lie outside"):
+            place(labelled(photos, ["all"]), out, names, False)
+    assert files_of(photos) == before
+
+
+def test_what_is_in_the_way_stays(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "x").mkdir(parents=True)
+    (out / "x/3.png").write_text("mine")
+    with pytest.raises(InputError, match="is in the way"):
+        place(labelled(photos, ["all"]), out, [f"x/{i}.png" for i in range(6)], False)
+    take_away(out)
+    assert {path.name for path in out.rglob("*")} == {"x", "3.png"} and (out / "x/3.png").read_text() == "mine"
