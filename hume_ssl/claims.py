@@ -23,7 +23,7 @@ _held: dict[Path, tuple[int, int]] = {}  # lock file -> its descriptor, and the 
 def claim(folder: Path, stage: str) -> None:
     """Hold `stage` of the run in `folder` until `release`, or the end of this process; held already, nothing happens.
 
-    Raises InputError, naming it, where another process holds it.
+    Raises InputError where another process holds it, naming that, or where the folder cannot be written to.
     """
     path = _path(folder, stage)
     if path in _held and _held[path][1] == os.getpid():
@@ -32,9 +32,12 @@ def claim(folder: Path, stage: str) -> None:
         import fcntl
     except ImportError:  # Windows
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}: name another folder with --run") from error
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

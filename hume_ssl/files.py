@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TEMPORARY = ".hume-tmp-"  # begins the name of every file that is being written
 
 # Columns that are text whatever they look like: a file may be called "007" or "NA".
-TEXT_COLUMNS = ("filepath", "split", "class_name", "name", "reason", "stop_reason", "left_out")
+TEXT_COLUMNS = ("filepath", "file", "file_name", "split", "class_name", "name", "reason", "stop_reason", "left_out")
 
 
 @contextmanager

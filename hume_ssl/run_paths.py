@@ -37,8 +37,9 @@ OWNED: dict[str, tuple[str, ...]] = {
                  "{}/encoder.safetensors", "{}/space.npy", "{}/space.growing.*"),
     "assign": ("{}.csv",),
     # What a manifest.csv lists is removed by `hume_ssl.labels.pictures.take_away`.
-    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt", "{}/manifest.csv", "{}/labels.*",
-               "{}/data/*/metadata.csv", "{}/images.npy", "{}/usb*", "{}/labeled_idx/*.npy",
+    "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt", "{}/manifest.csv",
+               "{}/labels.csv", "{}/labels.json", "{}/labels.npy", "{}/labels.parquet", "{}/data/*/metadata.csv",
+               "{}/images.npy", "{}/usb_train.py", "{}/usb.json", "{}/labeled_idx/*.npy",
                "{}/sampled_label_idx.npy", "{}/cleanlab.npz", "{}/votes.csv", "{}/classes.csv", "{}/tasks.json",
                "{}/interface.xml", "{}/annotations.xml", "{}/task-labels.json"),
     "evaluate": ("evaluation.json", "reliability.svg"),

@@ -60,6 +60,10 @@ FORMATS = {
 }
 
 
+PICTURED = ("imagefolder", "usb", "label-studio", "cvat", "fiftyone", "hf-datasets")  # formats about images
+TAUGHT = ("usb", "torchssl")  # formats whose items are learned from, so that no test item may be among them
+
+
 def check(name: str) -> None:
     """Raise InputError where a format needs a package that is not installed."""
     _module(name).check()

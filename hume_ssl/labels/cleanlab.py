@@ -30,7 +30,7 @@ def write(labelled: Labelled, folder: Path, how: How) -> list[Path]:
     rows = np.arange(len(labelled))
     for search in voting:
         shares[rows, given[search]] += weights[search]
-    shares /= shares.sum(axis=1, keepdims=True)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     path = folder / "cleanlab.npz"
     filepaths = [text.encode("utf-8", "replace").decode("utf-8") for text in labelled.filepaths]
     with atomic_path(path) as temporary, open(temporary, "wb") as file:

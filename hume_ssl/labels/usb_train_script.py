@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from semilearn import BasicDataset, Trainer, get_algorithm, get_config, get_data_loader, get_net_builder
 from semilearn.datasets.augmentation import RandAugment
 from torchvision import transforms
@@ -33,7 +33,8 @@ class Files:
 
     def __getitem__(self, item):
         with Image.open(self.folder / self.names[item]) as image:
-            return np.asarray(image.convert("RGB").resize((self.size, self.size), Image.BILINEAR))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return np.asarray(upright.resize((self.size, self.size), Image.BILINEAR))
 
 
 class Array(Files):

@@ -50,11 +50,13 @@ def export_labels(
     if number is not None:
         identity["selection"] = sha256_file(run.labels_csv(number))
     facts: dict[str, Any] = {"run": str(run.path), "format": form, "of": which, "path": str(folder)}
-    labelled = _labelled(run, found, selected, given, which)
+    labelled = _labelled(run, found, selected, given, which, train_only=form in formats.TAUGHT)
     facts |= {"n": len(labelled), "classes": list(labelled.names)}
     if decide(run, stage, identity, overwrite=overwrite, resumable=False) == "finished":
         say(f"{folder} is there already: nothing to do")
         return facts
+    if form in formats.PICTURED:
+        labelled.images()  # where they are gone, what was exported before stays
     take_away(folder)
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
@@ -89,13 +91,15 @@ def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | Non
     return number, *read_labels(run.labels_csv(number), found)
 
 
-def _labelled(run: RunFolder, found: Found, selected: Any, given: Any, which: str) -> Labelled:
+def _labelled(run: RunFolder, found: Found, selected: Any, given: Any, which: str, *, train_only: bool) -> Labelled:
     """The items to write. Of a selection the classes are those of the label file: a person's answers count."""
     reliable = run.read_csv(run.consensus_csv)["reliable"].to_numpy(dtype=bool)
     reliable = reliable | (_merged(found) & reliable_items(found.agreement, found.neighbour_agreement))
     rows = {"consensus": np.arange(len(found.labels)), "reliable": np.flatnonzero(reliable), "selection": selected}[
         which
     ]
+    if train_only:
+        rows = rows[found.train[rows]]
     label = given if which == "selection" else found.labels[rows]
     names, place = merged(found.names)
     chosen = np.zeros(len(found.labels), dtype=bool)

@@ -270,6 +270,22 @@ def test_the_script_trains_usb(hume: Hume, photos: Path, files: bool) -> None:
     assert len(predictions) == 400 and predictions["confidence"].between(0, 1).all()
 
 
+def test_an_export_stays_where_the_images_are_gone(hume: Hume, named: Path) -> None:
+    folder = export(hume, "imagefolder")
+    before = files_of(folder)
+    recipe = RUN / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("digits.npy", "gone.npy"))
+    answer = hume("export", "--to", "imagefolder", "--of", "consensus", "--overwrite")
+    assert answer.code == 2 and files_of(folder) == before
+
+
+def test_no_test_item_is_learned_from(hume: Hume, named: Path) -> None:
+    folder = export(hume, "torchssl", "--of", "consensus")
+    consensus = pd.read_csv(RUN / "consensus.csv")
+    index = np.load(folder / "sampled_label_idx.npy")
+    assert sorted(index) == consensus["index"][consensus["split"] == "train"].tolist()
+
+
 def test_what_cannot_be(hume: Hume, named: Path) -> None:
     before = files_of(RUN)
     for command, told in [
