@@ -38,8 +38,9 @@ OWNED: dict[str, tuple[str, ...]] = {
     "assign": ("{}.csv",),
     # What a manifest.csv lists is removed by `hume_ssl.labels.pictures.take_away`.
     "export": ("{}/model.pth", "{}/model.onnx", "{}/classes.json", "{}/README.txt", "{}/manifest.csv",
-               "{}/labels.csv", "{}/labels.json", "{}/labels.npy", "{}/labels.parquet", "{}/data/*/metadata.csv",
-               "{}/images.npy", "{}/usb_train.py", "{}/usb.json", "{}/labeled_idx/*.npy",
+               "{}/labels.csv", "{}/labels.json", "{}/labels.npy", "{}/labels.parquet",
+               "{}/data/train/metadata.csv", "{}/data/test/metadata.csv", "{}/images.npy",
+               "{}/usb_train.py", "{}/usb.json", "{}/labeled_idx/*.npy",
                "{}/sampled_label_idx.npy", "{}/cleanlab.npz", "{}/votes.csv", "{}/classes.csv", "{}/tasks.json",
                "{}/interface.xml", "{}/annotations.xml", "{}/task-labels.json"),
     "evaluate": ("evaluation.json", "reliability.svg"),

@@ -16,6 +16,7 @@ from hume_ssl.labels.labelled import Labelled
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("file", "filepath", "class_name")
+LINK = "link"  # a column: whether the file was made as a link
 LONGEST = 120  # bytes of a folder's or file's name
 
 
@@ -68,7 +69,8 @@ def place(labelled: Labelled, folder: Path, names: Sequence[str], copy: bool) ->
             raise InputError(f"{target} is in the way, and is from no export: move it away")
     manifest = folder / MANIFEST
     columns = zip(COLUMNS, (names, labelled.filepaths, labelled.class_names), strict=True)
-    write_csv(manifest, table_of({name: list(values) for name, values in columns}))
+    links = items.root is not None and not copy
+    write_csv(manifest, table_of({name: list(values) for name, values in columns} | {LINK: links}))
     for parent in {target.parent for target in targets}:
         parent.mkdir(parents=True, exist_ok=True)
     root = items.root
@@ -89,16 +91,18 @@ def place(labelled: Labelled, folder: Path, names: Sequence[str], copy: bool) ->
 def take_away(folder: Path) -> None:
     """Remove the files that a manifest in `folder` lists, and the folders that are empty then; nothing else.
 
-    A line that names a file elsewhere, or one that is no longer a file of ours to remove, is passed over.
+    A line that names a file elsewhere, or a link in whose place the user has put a file, is passed over.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return
     inside = folder.resolve()
     parents = set()
-    for name in read_csv(manifest, COLUMNS)["file"]:
+    table = read_csv(manifest, COLUMNS)
+    links = [str(link) != "False" for link in table[LINK]] if LINK in table else [True] * len(table)
+    for name, link in zip(table["file"], links, strict=True):
         path = folder / name
-        if path.parent.resolve().is_relative_to(inside) and (path.is_symlink() or path.is_file()):
+        if path.parent.resolve().is_relative_to(inside) and (path.is_symlink() or (path.is_file() and not link)):
             path.unlink()
             parents.add(path.parent)
     for parent in sorted(parents, key=lambda path: len(path.parts), reverse=True):

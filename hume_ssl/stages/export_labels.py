@@ -16,6 +16,7 @@ from hume_ssl.files import sha256_file
 from hume_ssl.labels.labelled import How, Labelled, merged
 from hume_ssl.labels.pictures import take_away
 from hume_ssl.run import RunFolder, decide
+from hume_ssl.run_paths import patterns_of
 from hume_ssl.stages.naming import first_of_name, load_named
 from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_recipe
 from hume_ssl.stages.votes import stored_votes
@@ -57,6 +58,7 @@ def export_labels(
         return facts
     if form in formats.PICTURED:
         labelled.images()  # where they are gone, what was exported before stays
+    _refuse_links_out(run, stage)
     take_away(folder)
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
@@ -72,6 +74,14 @@ def export_labels(
     say(f"{kind} {len(labelled):,} items of {len(labelled.names)} classes written to {folder}")
     say(f"next, in {folder}: {formats.FORMATS[form].after}")
     return facts
+
+
+def _refuse_links_out(run: RunFolder, stage: str) -> None:
+    """Raise InputError where a folder of an export's files is a link to elsewhere: what is there is the user's."""
+    folder = run.path / stage
+    for parent in sorted({(run.path / pattern).parent for pattern in patterns_of(stage)}):
+        if not parent.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{parent} leads out of {folder}: move it away")
 
 
 def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | None, Any, Any]:
