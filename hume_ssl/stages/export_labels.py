@@ -17,8 +17,8 @@ from hume_ssl.labels.labelled import How, Labelled, merged
 from hume_ssl.labels.pictures import take_away
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.run_paths import patterns_of
-from hume_ssl.stages.naming import first_of_name, load_named
-from hume_ssl.stages.table import Found, load_found, read_labels, run_flag, stored_items, stored_recipe
+from hume_ssl.stages.naming import load_named
+from hume_ssl.stages.table import Found, first_of_name, load_found, read_labels, run_flag, stored_items, stored_recipe
 from hume_ssl.stages.votes import stored_votes
 
 

@@ -15,10 +15,10 @@ from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.head import head_source
-from hume_ssl.stages.naming import first_of_name, load_named
+from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.pixels import train_pixels
 from hume_ssl.stages.ranks import processes
-from hume_ssl.stages.table import Found, read_labels, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, first_of_name, read_labels, stored_items, stored_recipe
 
 if TYPE_CHECKING:
     from hume_ssl.train import TrainResult

@@ -17,6 +17,7 @@ from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import (
     DISCOVER,
     Found,
+    first_of_name,
     load_found,
     read_names,
     require_discover,
@@ -27,12 +28,6 @@ from hume_ssl.stages.table import (
 from hume_ssl.stages.votes import stored_votes
 
 LONGEST = 200  # signs of a name: a folder may have to bear it
-
-
-def first_of_name(names: list[str]) -> NDArray[np.int64]:
-    """(k,) for each class the first that has its name, which is itself where names differ."""
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(name, label) for label, name in enumerate(names)], dtype=np.int64)
 
 
 def load_named(run: RunFolder, *, names: list[str] | None = None, nearby: bool = False) -> Found:

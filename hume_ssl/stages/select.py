@@ -14,8 +14,16 @@ from hume_ssl.calibration import agreement_bins, bins_table
 from hume_ssl.consensus import DEFAULT_STRATEGY, people_first, pick
 from hume_ssl.files import table_of
 from hume_ssl.run import RunFolder, decide, sha256_array
-from hume_ssl.stages.naming import first_of_name, merge_named
-from hume_ssl.stages.table import DISCOVER, Found, every_space, load_found, run_flag, stored_recipe
+from hume_ssl.stages.naming import merge_named
+from hume_ssl.stages.table import (
+    DISCOVER,
+    Found,
+    every_space,
+    first_of_name,
+    load_found,
+    run_flag,
+    stored_recipe,
+)
 
 
 def stage_name(per_class: int) -> str:

@@ -97,6 +97,12 @@ def read_names(run: RunFolder, k: int) -> list[str]:
     return [names[str(label)] for label in range(k)]
 
 
+def first_of_name(names: list[str]) -> NDArray[np.int64]:
+    """(k,) for each class the first that has its name, which is itself where names differ."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(name, label) for label, name in enumerate(names)], dtype=np.int64)
+
+
 def stored_recipe(run: RunFolder) -> DiscoverRecipe:
     """The resolved recipe of the run."""
     return load_recipe(str(run.recipe_toml.absolute()), "discover")
@@ -178,8 +184,7 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
     n, k = len(found.labels), len(found.names)
     index = _whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
     label = _whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
-    first = {name: number for number, name in reversed(list(enumerate(found.names)))}
-    label = np.array([first[name] for name in found.names], dtype=np.int64)[label]
+    label = first_of_name(found.names)[label]
     doubled = pd.Series(index).duplicated().to_numpy()
     if doubled.any():
         raise InputError(f"{path} row {int(doubled.argmax()) + 1}: item {index[doubled][0]} stands twice: keep one row")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.naming import first_of_name, load_named
-from hume_ssl.stages.table import load_found
+from hume_ssl.stages.naming import load_named
+from hume_ssl.stages.table import first_of_name, load_found
 from hume_ssl.stages.votes import stored_votes
 from tests.conftest import Hume, files_of
 
