@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hume_ssl.consensus import chosen_spaces, neighbour_agreement, vote_share
 from hume_ssl.errors import InputError
