@@ -14,8 +14,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from hume_ssl.disk import TEMPORARY
 from hume_ssl.errors import InputError
-from hume_ssl.files import TEMPORARY
 
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its descriptor, and the process that took it
 
@@ -53,11 +53,12 @@ def claim(folder: Path, stage: str) -> None:
         os.close(descriptor)
     if not _held:
         atexit.register(release_all)
-    os.ftruncate(descriptor, 0)
-    os.write(
-        descriptor, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
-    )
     _held[path] = descriptor, os.getpid()
+    with suppress(OSError):  # on a full disk it is held all the same, without a name
+        os.ftruncate(descriptor, 0)
+        os.write(
+            descriptor, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
+        )
 
 
 def release(folder: Path, stage: str) -> None:

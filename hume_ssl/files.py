@@ -1,6 +1,6 @@
-"""Files that are whole or absent, and their hashes: what the run folder is made of.
+"""Tables, arrays, tensors and JSON in files, and their hashes: what the run folder is made of.
 
-Every writer goes through `atomic_path`. Where files lie is `hume_ssl.run`'s business.
+Where files lie is `hume_ssl.run`'s business.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ import csv
 import hashlib
 import json
 import math
-import os
-import platform
-import re
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hume_ssl.disk import atomic_path
 from hume_ssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,55 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-TEMPORARY = ".hume-tmp-"  # begins the name of every file that is being written
-
 # Columns that are text whatever they look like: a file may be called "007" or "NA".
 TEXT_COLUMNS = ("filepath", "file", "file_name", "split", "class_name", "name", "reason", "stop_reason", "left_out")
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, to write to; moved to `path` when the block ends well.
-
-    A reader sees the old file or the new one, never half a file, also after kill -9 or a loss of power; after an
-    error the old file stays and the temporary one is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    token = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.parent / f"{TEMPORARY}{token}-{path.name[-100:]}"
-    try:
-        yield temporary
-        _to_disk(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    with suppress(OSError):  # some file systems cannot sync a folder
-        _to_disk(path.parent)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in `folder` of processes of this machine that are no more."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        match = re.match(rf"{re.escape(TEMPORARY + _host())}-(\d+)-", path.name)
-        if match and not _alive(int(match[1])):
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds `folder`, and hold it; no lock file is made."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems lock nothing
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def sha256_file(path: Path) -> str:
@@ -99,13 +49,6 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-
-
-def write_link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to the file `target` in the same folder."""
-    temporary = path.parent / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-100:]}"
-    os.symlink(target, temporary)
-    os.replace(temporary, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -187,6 +130,32 @@ def read_csv(path: Path, text: tuple[str, ...] = (), separator: str = ",") -> pd
     return table
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises InputError if the file is absent, no JSON, or holds anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # no JSON, or brackets without end
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return value
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file with a JSON object on each line. Raises InputError if it is absent, or a line is anything else."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON, line by line: {error}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} has a line that holds no JSON object")
+    return rows
+
+
 def write_npy(path: Path, array: np.ndarray[Any, Any]) -> None:
     """Write an array; never a pickle."""
     import numpy as np
@@ -260,25 +229,3 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy and torch, arrays and numbers
         return plain(value.tolist())
     return str(value)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:24] or "host"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it lives, but is not ours
-    return True

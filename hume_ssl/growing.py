@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hume_ssl import files
+from hume_ssl import disk, files
 from hume_ssl.errors import InputError
 
 
@@ -53,7 +53,7 @@ class GrowingArray:
                 f"{self.path} needs {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free: make room, or give a "
                 "run folder on another disk with --run"
             )
-        self._array = np.lib.format.open_memmap(self.growing, mode="w+", dtype=dtype, shape=shape)
+        self._array = disk.new_array(self.growing, shape, dtype)
         return self._array
 
     def keep(self, facts: dict[str, Any]) -> None:

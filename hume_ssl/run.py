@@ -8,38 +8,26 @@ run.json holds one record for each.
 from __future__ import annotations
 
 import json
-import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hume_ssl import claims, files
+from hume_ssl import claims, disk, files
+from hume_ssl.disk import atomic_path
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path, sha256_array, sha256_file
-from hume_ssl.run_paths import RunPaths, patterns_of
+from hume_ssl.files import sha256_array, sha256_file
+from hume_ssl.run_paths import patterns_of
+from hume_ssl.run_record import RunRecord, now, versions
 from hume_ssl.states import Decision, differences, next_step
 
-__all__ = ["Decision", "RunFolder", "atomic_path", "decide", "differences", "sha256_array", "sha256_file"]
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
 
-FORMAT = "hume_ssl run 1"
-PACKAGES = (
-    "hume_ssl",
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "faiss-cpu",
-    "pandas",
-    "pillow",
-    "pydantic",
-    "lightly",
-    "timm",
-    "open_clip_torch",
-)
+__all__ = ["Decision", "RunFolder", "atomic_path", "decide", "differences", "sha256_array", "sha256_file"]
 
 
 def decide(
@@ -51,25 +39,30 @@ def decide(
     overwrite: bool = False,
     searches: int | None = None,
     resumable: bool = True,
+    editable: bool = False,
 ) -> Literal["start", "continue", "finished"]:
     """What a command is to do about `stage`, by the table of the run folder's contract; reads, changes nothing.
 
     `identity` names what the output follows from (`config.identity`). `searches` is the number the user asked for,
     None for no wish; it counts only against a finished stage under `resume`: more of them is "continue". Under
     "start" the caller removes what there is (`RunFolder.remove_stage`). `resumable=False` keeps the message from
-    offering --resume where the command has none. Raises InputError where the contract says exit 2.
+    offering --resume where the command has none; `editable` is output that a person is to write in. Raises InputError
+    where the contract says exit 2.
     """
     run.check()
     record = run.stage(stage)
     artefacts = list(record.get("artefacts", {}))
-    missing = [name for name in artefacts if not (run.path / name).is_file()]
-    if record.get("status") == "finished" and artefacts and missing == artefacts:
+    changed = run.changed(stage) if record.get("status") == "finished" else []
+    missing = [name for name in changed if not (run.path / name).is_file()]
+    changed = missing if editable else changed
+    if artefacts and missing == artefacts:
         record = {}  # the user removed the output by hand
     return next_step(
         f"{run.path}: {stage}",
         record,
         json.loads(json.dumps(files.plain(identity))),
-        missing=missing,
+        changed=[f"lacks {name}" for name in missing]
+        + [f"has another {name} than it was made with" for name in changed if name not in missing],
         resume=resume,
         overwrite=overwrite,
         searches=searches,
@@ -78,65 +71,12 @@ def decide(
     )
 
 
-class RunFolder(RunPaths):
-    """A run folder that may not exist yet: its paths, its record run.json, and whole-or-absent writing."""
+class RunFolder(RunRecord):
+    """A run folder that may not exist yet: its paths, its record run.json, and what stages read and write there."""
 
-    # run.json
-
-    def exists(self) -> bool:
-        """Whether there is a run in the folder."""
-        return self.run_json.is_file()
-
-    def load(self) -> dict[str, Any]:
-        """run.json; {} where there is none. Raises InputError if it is not one of ours."""
-        try:
-            record = json.loads(self.run_json.read_text(encoding="utf-8", errors="surrogateescape"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.run_json}: {error}: name another folder with --run") from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"{self.run_json} is no record of {FORMAT!r}: name another folder with --run")
-        return record
-
-    def check(self) -> None:
-        """Raise InputError if the folder is a file, or holds things but no run: it is somebody else's."""
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file: name a folder with --run")
-        if not self.load() and self.path.is_dir():
-            other = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(files.TEMPORARY))
-            if other:
-                raise InputError(
-                    f"{self.path} holds {other[0]!r} but no run.json: name an empty or new folder with --run"
-                )
-
-    def update(self, change: Mapping[str, Any] | Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Change run.json, atomically: new top-level values, or a function that edits the record in place.
-
-        Raises InputError where the folder cannot be made or written to.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with files.locked(self.path):
-                record = self.load() or {"format": FORMAT, "stages": {}}
-                if callable(change):
-                    change(record)
-                else:
-                    record.update(change)
-                files.write_json(self.run_json, record)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path}: {error.strerror}: name another folder with --run"
-            ) from error
-        return record
-
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """The records of all stages begun, oldest first."""
-        return dict(self.load().get("stages", {}))
-
-    def stage(self, name: str) -> dict[str, Any]:
-        """The record of a stage; {} if it was never begun."""
-        return self.stages().get(name, {})
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._hashes: dict[tuple[Path, int, int, int], str] = {}
 
     def begin_stage(self, name: str, identity: Mapping[str, object], **facts: object) -> None:
         """Record that `name` is under way: unfinished until `finish_stage`. Call it before the first write.
@@ -146,16 +86,16 @@ class RunFolder(RunPaths):
 
         def begin(record: dict[str, Any]) -> None:
             old = record["stages"].pop(name, {})
-            now = {"status": "unfinished", "identity": files.plain(identity), "started": _now()}
-            if old.get("identity") == now["identity"]:
-                now.update(started=old["started"], seconds=old.get("seconds", 0.0))
-            record["versions"] = _versions()
-            record["stages"][name] = {**now, **facts}
+            new = {"status": "unfinished", "identity": files.plain(identity), "started": now()}
+            if old.get("identity") == new["identity"]:
+                new.update(started=old["started"], seconds=old.get("seconds", 0.0))
+            record["versions"] = versions()
+            record["stages"][name] = {**new, **facts}
 
         claims.claim(self.path, name)
         self.update(begin)
         for folder in {self.path, *((self.path / pattern).parent for pattern in patterns_of(name))}:
-            files.remove_leftovers(folder)
+            disk.remove_leftovers(folder)
 
     def finish_stage(
         self, name: str, artefacts: list[Path], seconds: float, stop_reason: str = "done", **facts: object
@@ -167,7 +107,7 @@ class RunFolder(RunPaths):
             stage = record["stages"][name]
             stage.update(
                 status="finished",
-                finished=_now(),
+                finished=now(),
                 seconds=round(stage.get("seconds", 0.0) + seconds, 3),
                 stop_reason=stop_reason,
                 artefacts=hashes,
@@ -177,33 +117,11 @@ class RunFolder(RunPaths):
         self.update(finish)
         claims.release(self.path, name)
 
-    def mark_stale(self, name: str, reason: str | None) -> None:
-        """Record that the output of `name` was made from something that has since changed; None takes it back."""
-
-        def mark(record: dict[str, Any]) -> None:
-            record["stages"][name].pop("stale", None)
-            if reason is not None:
-                record["stages"][name]["stale"] = reason
-
-        self.update(mark)
-
     def changed(self, name: str) -> list[str]:
         """The artefacts of a finished stage that are gone or no longer have the bytes they were recorded with."""
         artefacts = self.stage(name).get("artefacts", {})
         paths = {relative: self.path / relative for relative in artefacts}
-        return [relative for relative, path in paths.items() if not _is_file_with(path, artefacts[relative])]
-
-    def latest(self, kind: str, *, stale: bool = True) -> str | None:
-        """The stage finished last among those whose name begins with `kind`, as in "selection/"; None if none.
-
-        `stale=False` passes over those made from something that has since changed.
-        """
-        done = [
-            (s["finished"], name)
-            for name, s in self.stages().items()
-            if name.startswith(kind) and s["status"] == "finished" and (stale or "stale" not in s)
-        ]
-        return max(done)[1] if done else None
+        return [r for r, path in paths.items() if not path.is_file() or self._sha256(path) != artefacts[r]]
 
     def remove_stage(self, name: str, keep: tuple[str, ...] = ()) -> None:
         """Remove a stage's files and record, for `--overwrite`; `keep` names patterns to spare, as "classes.csv".
@@ -237,43 +155,65 @@ class RunFolder(RunPaths):
                     folder.rmdir()
 
     def _owned(self, name: str) -> list[Path]:
+        """The files of a stage; a record that was altered to name others, elsewhere, does not reach those."""
         found = {path for pattern in patterns_of(name) for path in self.path.glob(pattern)}
         found |= {self.path / artefact for artefact in self.stage(name).get("artefacts", {})}
+        inside = self.path.resolve()
+        found = {path for path in found if path.parent.resolve().is_relative_to(inside)}
         return sorted(path for path in found if path.is_file() or path.is_symlink())
 
-    def log(self, text: str) -> None:
-        """Append a line with the time to log.txt."""
-        if not self.exists():
-            self.update({})  # a folder with a log and no run.json would be refused as somebody else's
-        with open(self.log_txt, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"{_now()} {text}\n")
+    # Reading: what a finished stage wrote has the bytes it was recorded with, or is not read.
 
-    # Reading and writing, here so that stages need one import.
+    def unaltered(self, path: Path) -> Path:
+        """`path`, where it is as the finished stage that wrote it left it, or was written by none.
+
+        Raises InputError, naming the file and the command that makes it again, where it has other bytes.
+        """
+        for stage, record in self.stages().items():
+            digest = record.get("artefacts", {}).get(self._relative(path))
+            if record["status"] == "finished" and digest and path.is_file() and self._sha256(path) != digest:
+                raise InputError(
+                    f"{path} is not as {stage} left it: put it back, or make it again with "
+                    f"{self.made_again(stage, record)}"
+                )
+        return path
+
+    def read_csv(self, path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+        """`files.read_csv` of an unaltered file."""
+        return files.read_csv(self.unaltered(path), text)
+
+    def read_npy(self, path: Path) -> np.ndarray[Any, Any]:
+        """`files.read_npy` of an unaltered file, memory-mapped."""
+        return files.read_npy(self.unaltered(path))
+
+    def read_safetensors(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """`files.read_safetensors` of an unaltered file."""
+        return files.read_safetensors(self.unaltered(path))
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """`files.read_json` of an unaltered file."""
+        return files.read_json(self.unaltered(path))
+
+    def read_rows(self, path: Path) -> list[dict[str, Any]]:
+        """`files.read_rows` of an unaltered file."""
+        return files.read_rows(self.unaltered(path))
+
+    # Writing, here so that stages need one import.
     write_bytes = staticmethod(files.write_bytes)
-    write_link = staticmethod(files.write_link)
+    write_link = staticmethod(disk.write_link)
     write_text = staticmethod(files.write_text)
     write_json = staticmethod(files.write_json)
     write_csv = staticmethod(files.write_csv)
     write_npy = staticmethod(files.write_npy)
     write_safetensors = staticmethod(files.write_safetensors)
-    read_csv = staticmethod(files.read_csv)
-    read_npy = staticmethod(files.read_npy)
-    read_safetensors = staticmethod(files.read_safetensors)
 
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else ""
 
-def _is_file_with(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256_file(path) == digest
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+    def _sha256(self, path: Path) -> str:
+        """The hash of a file of the run, computed once while the file stays as it is."""
+        facts = path.stat()
+        key = (path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        if key not in self._hashes:
+            self._hashes[key] = sha256_file(path)
+        return self._hashes[key]

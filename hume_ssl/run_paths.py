@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hume_ssl.errors import InputError
 
@@ -157,6 +160,29 @@ class RunPaths:
     def export(self, form: str) -> Path:
         """The folder of an export."""
         return self.path / "export" / safe_name(form)
+
+    @property
+    def flag(self) -> str:
+        """What a command to paste needs to find this run: nothing for the default folder."""
+        return "" if str(self.path) == "hume-run" else f" --run {shlex.quote(str(self.path))}"
+
+    def made_again(self, stage: str, record: Mapping[str, Any]) -> str:
+        """The command that makes the output of a stage with this record again."""
+        kind, _, name = stage.partition("/")
+        what, _, number = name.rpartition("-")
+        if kind == "discover" and "imported" in record:
+            return f"hume-ssl import-hume {shlex.quote(str(record['imported']))} --overwrite{self.flag}"
+        commands = {
+            "discover": f"discover --recipe {shlex.quote(str(self.recipe_toml))} --resume",
+            "class-count": "discover --overwrite",
+            "spaces": "embed --overwrite",
+            "selection": f"select --{what} {number} --overwrite",
+            "answers": "select --answers FILE",
+            "train": f"train-fixmatch --name {name} --overwrite",
+            "pretrain": f"pretrain --name {name} --overwrite",
+        }
+        more = " (or --overwrite, from the start)" if kind == "discover" else ""
+        return f"hume-ssl {commands.get(kind, kind)}{self.flag}{more}"
 
 
 def safe_name(name: str) -> str:

@@ -24,7 +24,7 @@ def next_step(
     record: Mapping[str, Any],
     identity: Mapping[str, Any],
     *,
-    missing: list[str],
+    changed: list[str],
     resume: bool,
     overwrite: bool,
     searches: int | None,
@@ -33,8 +33,8 @@ def next_step(
 ) -> Decision:
     """The cell of the table for a stage with this record in run.json ({} if absent).
 
-    `where` begins the messages, `elsewhere` is how to keep both outputs. `missing` are artefacts of a finished stage
-    that are gone: it counts as unfinished.
+    `where` begins the messages, `elsewhere` is how to keep both outputs. `changed` says of artefacts of a
+    finished stage that they are gone or others now, as "lacks consensus.csv": it counts as unfinished.
     """
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other: give one of them")
@@ -45,10 +45,10 @@ def next_step(
         raise InputError(
             f"{where} was made from other inputs: {'; '.join(differ)}: {elsewhere}, or give --overwrite to start again"
         )
-    if record["status"] != "finished" or missing:
+    if record["status"] != "finished" or changed:
         if resume:
             return "continue"
-        what = f"lacks {missing[0]}" if missing else "is unfinished"
+        what = changed[0] if changed else "is unfinished"
         ways = "--resume to go on with it, or --overwrite to start again" if resumable else "--overwrite to start again"
         raise InputError(f"{where} {what}: give {ways}")
     done = record.get("searches")

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from hume_ssl import claims
+from hume_ssl.disk import TEMPORARY
 from hume_ssl.errors import InputError
-from hume_ssl.files import TEMPORARY, csv_bytes, plain, read_csv, table_of, write_csv
+from hume_ssl.files import csv_bytes, plain, read_csv, read_npy, read_safetensors, table_of, write_csv
 from hume_ssl.run import RunFolder, atomic_path, decide, sha256_array, sha256_file
 
 IDENTITY = {"search.seed": 1, "data.classes": 10, "data.images": "a" * 64, "spaces.encoders": ("x", "y")}
@@ -305,7 +306,7 @@ def test_csv_keeps_names_that_look_like_something_else(tmp_path: Path) -> None:
     )
     path = tmp_path / "t.csv"
     RunFolder.write_csv(path, table)
-    back = RunFolder.read_csv(path)
+    back = read_csv(path)
     for column in table:
         assert back[column].tolist()[0] == table[column].tolist()[0]
     assert back["filepath"].tolist() == table["filepath"].tolist()
@@ -319,13 +320,13 @@ def test_csv_keeps_names_that_look_like_something_else(tmp_path: Path) -> None:
 def test_unreadable_tables_and_arrays_are_input_errors(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"")
-    for read in (RunFolder.read_csv, RunFolder.read_npy, RunFolder.read_safetensors):
+    for read in (read_csv, read_npy, read_safetensors):
         for candidate in (path, tmp_path / "absent"):
             with pytest.raises(InputError, match=candidate.name):
                 read(candidate)
     path.write_text("a,b\n1,2\n1,2,3\n")
     with pytest.raises(InputError, match="line 3"):
-        RunFolder.read_csv(path)
+        read_csv(path)
     np.save(tmp_path / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     RunFolder.write_npy(tmp_path / "cut.npy", np.arange(100.0))
     with open(tmp_path / "cut.npy", "r+b") as file:
@@ -333,13 +334,13 @@ def test_unreadable_tables_and_arrays_are_input_errors(tmp_path: Path) -> None:
     for name in ("pickle.npy", "cut.npy"):
         for mmap in (True, False):
             with pytest.raises(InputError, match=name):
-                RunFolder.read_npy(tmp_path / name, mmap=mmap)
+                read_npy(tmp_path / name, mmap=mmap)
 
 
 def test_arrays_and_tensors_read_back_equal_and_write_equal_bytes(tmp_path: Path) -> None:
     array = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float16)
     RunFolder.write_npy(tmp_path / "a.npy", array)
-    back = RunFolder.read_npy(tmp_path / "a.npy")
+    back = read_npy(tmp_path / "a.npy")
     assert isinstance(back, np.memmap)
     np.testing.assert_array_equal(back, array)
     tensors = {"w": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor([1, 2])}
@@ -347,7 +348,7 @@ def test_arrays_and_tensors_read_back_equal_and_write_equal_bytes(tmp_path: Path
     for name in ("1.safetensors", "2.safetensors"):
         RunFolder.write_safetensors(tmp_path / name, tensors, facts)
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-    read, told = RunFolder.read_safetensors(tmp_path / "1.safetensors")
+    read, told = read_safetensors(tmp_path / "1.safetensors")
     assert all(torch.equal(read[key], tensors[key]) for key in tensors)
     assert told == {"seeds": [0, 1, 2], "scale": 0.5, "name": "ü"}
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from hume_ssl import __version__, claims, distributed
+from hume_ssl import __version__, claims, distributed, interrupts
 from hume_ssl.cli import recipes
 from hume_ssl.cli.commands import discover, evaluate, score, select, status, train_fixmatch
 from hume_ssl.cli.importing import import_hume
 from hume_ssl.cli.spaces import embed, pretrain
 from hume_ssl.cli.taking import assign, export, report
+from hume_ssl.disk import disk_trouble
 from hume_ssl.errors import InputError
+from hume_ssl.interrupts import INTERRUPTED
 
-WRONG_INPUT, OUR_FAILURE, INTERRUPTED = 2, 1, 130
+WRONG_INPUT, OUR_FAILURE = 2, 1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,34 +58,46 @@ def main() -> NoReturn:
         from hume_ssl.stages.ranks import follow
 
         follow()
-    signal.signal(signal.SIGTERM, _interrupt)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of a broken image a user sees one line, and it is ours
+    with interrupts.obeyed(_tell_interrupted) as interrupt:
+        try:
+            code = _run()
+        except BaseException as error:
+            # What a library makes of an interrupt may look like its own failure.
+            if not interrupt.came and not isinstance(error, KeyboardInterrupt):
+                distributed.leave(OUR_FAILURE)
+                raise
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            interrupt.tell()
+        claims.release_all()
+        sys.stdout.flush()
+        distributed.leave(code)
+        sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command; what is the user's to mend is said in a line."""
     try:
         distributed.join()
         result = app(standalone_mode=False)
-        code = result if isinstance(result, int) else 0
-        if code == INTERRUPTED:  # typer swallows an interrupt, and says nothing
-            _interrupted()
+        return result if isinstance(result, int) else 0  # typer swallows an interrupt, and returns its code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.table:
             print(error.table, file=sys.stderr)
-        code = WRONG_INPUT
-    except KeyboardInterrupt:
-        code = _interrupted()
+        return WRONG_INPUT
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = OUR_FAILURE
-    except Exception as error:
-        try:
-            code = _from_typer(error)
-        except BaseException:
-            distributed.leave(OUR_FAILURE)
+        return OUR_FAILURE
+    except OSError as error:
+        trouble = disk_trouble(error)
+        if trouble is None:
             raise
-    claims.release_all()
-    sys.stdout.flush()
-    distributed.leave(code)
-    sys.exit(code)
+        print(f"error: {trouble}; then {_how_to_go_on()}", file=sys.stderr)
+        return WRONG_INPUT
+    except Exception as error:
+        return _from_typer(error)
 
 
 def _from_typer(error: Exception) -> int:
@@ -95,24 +107,22 @@ def _from_typer(error: Exception) -> int:
         show()
         return code
     if type(error).__name__ == "Abort":  # what typer makes of an interrupt
-        return _interrupted()
+        return INTERRUPTED
     if isinstance(error, typer.Exit):
         return int(error.exit_code)
     raise error
 
 
-def _interrupted() -> int:
-    resumable = sys.argv[1:2] in (["discover"], ["train-fixmatch"], ["pretrain"])
-    how = "give the same command with --resume to go on" if resumable else "give the same command again"
-    print(f"interrupted: {how}", file=sys.stderr)
-    return INTERRUPTED
+def _tell_interrupted() -> None:
+    print(f"interrupted: {_how_to_go_on()}", file=sys.stderr)
+
+
+def _how_to_go_on() -> str:
+    resumable = sys.argv[1:2] in (["discover"], ["embed"], ["train-fixmatch"], ["pretrain"])
+    return "give the same command with --resume to go on" if resumable else "give the same command again"
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"hume-ssl {__version__}")
         raise typer.Exit()
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

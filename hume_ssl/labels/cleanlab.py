@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hume_ssl.files import atomic_path
+from hume_ssl.disk import atomic_path
 from hume_ssl.labels.labelled import How, Labelled, vote_shares_of
 
 

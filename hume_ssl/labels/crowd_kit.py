@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hume_ssl.disk import atomic_path
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path
 from hume_ssl.labels.labelled import How, Labelled, vote_shares_of
 
 MOST_ROWS = 50_000_000

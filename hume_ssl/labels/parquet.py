@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hume_ssl.files import atomic_path
+from hume_ssl.disk import atomic_path
 from hume_ssl.labels.labelled import How, Labelled, need, table_columns
 
 

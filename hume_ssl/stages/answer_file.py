@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hume_ssl.errors import InputError
-from hume_ssl.run import RunFolder
+from hume_ssl.files import read_csv
 
 WRONG = -1  # not its present class; the true one is unknown
 DEFAULT_NAME = re.compile(r"class-\d+")
@@ -39,7 +39,7 @@ def read_answers(
         names: (k,) present names of the classes.
         stored: the run's own answers.csv, whose names may be older than the classes': labels decide.
     """
-    table = RunFolder.read_csv(path, COLUMNS, _separator(path))
+    table = read_csv(path, COLUMNS, _separator(path))
     columns = set(table.columns)
     if "index" not in columns or not columns & {"label", "class_name"}:
         raise InputError(f"{path} needs the columns index and label or class_name: take those that --ask writes")

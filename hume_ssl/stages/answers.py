@@ -22,7 +22,7 @@ from hume_ssl.consensus import (
     vote_shares,
 )
 from hume_ssl.errors import InputError
-from hume_ssl.files import csv_bytes, table_of
+from hume_ssl.files import csv_bytes, read_csv, table_of
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.answer_file import DEFAULT_NAME, WRONG, Answer, read_answers
 from hume_ssl.stages.artefacts import mark_stale
@@ -33,7 +33,6 @@ from hume_ssl.stages.table import (
     Found,
     read_names,
     require_discover,
-    run_flag,
     stored_recipe,
     stored_roles,
     stored_spaces,
@@ -181,10 +180,10 @@ def answers_kept(run: RunFolder) -> str | None:
     """What `discover` says of the answers in its run folder: they are a person's work, kept and not yet applied."""
     if not run.answers_csv.is_file():
         return None
-    count = len(run.read_csv(run.answers_csv))
+    count = len(read_csv(run.answers_csv))
     if run.stage(ANSWERS).get("identity", {}).get("items") != _about(run.stage(DISCOVER)):
         return f"{run.answers_csv} has {count} answers about other items: kept, and of no use here; move it away"
-    flag = run_flag(run)
+    flag = run.flag
     return f"{run.answers_csv} has {count} answers: apply them with hume-ssl select --answers {run.answers_csv}{flag}"
 
 
@@ -281,5 +280,5 @@ def _lines(run: RunFolder, merged: Merged, stale: list[str]) -> list[str]:
     lines.append("train items: " + ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True)))
     if stale:
         lines.append(f"now stale, made from the old consensus: {', '.join(stale)}")
-    lines.append(f"{facts['reliable_items']} items are reliable. Next: hume-ssl select --per-class 4{run_flag(run)}")
+    lines.append(f"{facts['reliable_items']} items are reliable. Next: hume-ssl select --per-class 4{run.flag}")
     return lines

@@ -40,9 +40,18 @@ def stored_searches(run: RunFolder) -> Searches:
     )
 
 
+def remove_changed(run: RunFolder) -> list[str]:
+    """Remove what of a finished discover is no longer as it left it: it is made again. Returns what that was."""
+    changed = run.changed(DISCOVER)
+    for name in changed:
+        (run.path / name).unlink(missing_ok=True)
+    return changed
+
+
 def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
     """Searches to go on from: those of the finished stage, else those of its checkpoint."""
-    if run.stage(DISCOVER).get("status") == "finished" and not run.changed(DISCOVER):
+    parts = (run.labellings_npy, run.searches_csv, run.encoders)
+    if run.stage(DISCOVER).get("status") == "finished" and all(path.is_file() for path in parts):
         return stored_searches(run)
     if not run.search_checkpoint.is_file():
         return None

@@ -19,7 +19,7 @@ from hume_ssl.stages import select as selecting
 from hume_ssl.stages.answer_file import read_answers
 from hume_ssl.stages.answers import answers_kept, merge_answers, write_answers
 from hume_ssl.stages.naming import present_names, read_given_names, take_names
-from hume_ssl.stages.table import UNASKED, Found, load_found, run_flag
+from hume_ssl.stages.table import UNASKED, Found, load_found
 
 
 def select(
@@ -78,7 +78,7 @@ def check_ask(run: RunFolder, found: Found, count: int, overwrite: bool) -> str:
     or nothing left to ask."""
     if count < 1:
         raise InputError(f"--ask {count} asks nothing: give 1 or more")
-    step = decide(run, stage_name(count), _identity(found, count), overwrite=overwrite, resumable=False)
+    step = decide(run, stage_name(count), _identity(found, count), overwrite=overwrite, resumable=False, editable=True)
     if step != "finished":
         _unmerged(run, found, count)
         if found.answered is not None and (found.answered[found.train] > UNASKED).all():
@@ -166,4 +166,4 @@ def _reasons(asked: Asked, found: Found) -> list[str]:
 
 
 def _next(run: RunFolder, count: int) -> str:
-    return f"hume-ssl select --answers {run.ask_csv(count)}{run_flag(run)}"
+    return f"hume-ssl select --answers {run.ask_csv(count)}{run.flag}"

@@ -20,7 +20,7 @@ from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide, sha256_file
 from hume_ssl.spaces.loading import load_space
 from hume_ssl.stages.answer_file import DEFAULT_NAME
-from hume_ssl.stages.table import load_found, read_names, run_flag
+from hume_ssl.stages.table import load_found, read_names
 from hume_ssl.stages.trainings import finished_training
 
 SOURCES = ("searches", "train")  # what labels: the task encoders of all searches, or a trained network
@@ -125,7 +125,7 @@ def _by_searches(
     run.log(f"finished {stage}: {m} items by the searches")
     say(
         f"{m} items labelled by the searches, mean agreement {facts['mean_agreement']:.3f}, {facts['reliable_items']} "
-        f"reliable; written to {path}. A trained network labels better: hume-ssl assign --from train{run_flag(run)}"
+        f"reliable; written to {path}. A trained network labels better: hume-ssl assign --from train{run.flag}"
     )
     return facts
 
@@ -179,7 +179,7 @@ def _by_training(
     run.log(f"finished {stage}: {len(items)} items by train/{name}")
     say(
         f"{len(items)} items labelled by train/{name}, mean confidence {facts['mean_confidence']:.3f}; written to "
-        f"{path}. Next: hume-ssl export --to torch{run_flag(run)} takes the network elsewhere"
+        f"{path}. Next: hume-ssl export --to torch{run.flag} takes the network elsewhere"
     )
     return facts
 

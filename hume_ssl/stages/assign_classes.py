@@ -78,13 +78,15 @@ def assign_classes(
         device: of encoders that are networks.
         show: progress on stderr.
     """
-    new = {role.name: space_of_new(run, role, items, given, device, show=show) for role in roles}
+    # What the run has is read before hours go into the new spaces.
     names, recipe, searches = list(stored_roles(run)), stored_recipe(run), stored_searches(run)
+    where = _neighbour_spaces(run)
+    old = [run.read_npy(run.spaces / stored_roles(run)[name]["file"]) for name in where]
+    run.unaltered(run.matching)
+    new = {role.name: space_of_new(run, role, items, given, device, show=show) for role in roles}
     read = names if searches.bias is not None else names[:1]
     labellings = label_items(searches, [new[name] for name in read])
     labels, agreement = _vote(run, found, labellings, searches.labellings)
-    where = _neighbour_spaces(run)
-    old = [run.read_npy(run.spaces / stored_roles(run)[name]["file"]) for name in where]
     nearest = find_nearest_of_new(old, [new[name] for name in where], found.train, recipe.consensus.neighbours)
     nearby = agreement_of_new(nearest, labels, found.labels, found.train)
     return Assigned(labels, agreement, nearby, reliable_items(agreement, nearby))

@@ -12,9 +12,10 @@ import numpy as np
 from hume_ssl.broken import sentence
 from hume_ssl.config import DiscoverRecipe, to_toml
 from hume_ssl.discovery import conclude
+from hume_ssl.disk import atomic_path, new_array
 from hume_ssl.distributed import check_devices, local_device
 from hume_ssl.errors import InputError
-from hume_ssl.files import atomic_path, table_of
+from hume_ssl.files import table_of
 from hume_ssl.progress import track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.search import Searches, prepare_spaces, run_searches, steps_to_do
@@ -26,6 +27,7 @@ from hume_ssl.stages.artefacts import (
     forget_checkpoints,
     keep_searches,
     mark_stale,
+    remove_changed,
     searches_so_far,
     write_discovery,
 )
@@ -34,7 +36,7 @@ from hume_ssl.stages.inputs import Inputs, SpaceSource, prepare
 from hume_ssl.stages.outcome import shown, summary, tell
 from hume_ssl.stages.ranks import Ranks
 from hume_ssl.stages.spaces import SPACES, forget_other_spaces, index_spaces, make_space
-from hume_ssl.stages.table import DISCOVER, pretrained_encoders, run_flag, stored_roles, stored_spaces, write_broken
+from hume_ssl.stages.table import DISCOVER, pretrained_encoders, stored_roles, stored_spaces, write_broken
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
 ROWS = 65_536  # of a given space, copied at a time
@@ -75,11 +77,14 @@ def discover(
         say(f"would {step} in {run.path}: {_plan(inputs)}")
         return {"run": str(run.path), "dry_run": step, "recipe": inputs.recipe.model_dump(mode="json")}
     if step == "finished":
-        say(f"{run.path} is finished: nothing to do. Next: hume-ssl select --per-class 4{run_flag(run)}")
+        say(f"{run.path} is finished: nothing to do. Next: hume-ssl select --per-class 4{run.flag}")
         return {"run": str(run.path), **shown(run.stage(DISCOVER))}
     for warning in _warnings(inputs):
         say(f"warning: {warning}")
     began = time.monotonic()
+    if step == "continue":
+        for name in remove_changed(run):
+            say(f"{name} is not as discover left it: made again")
     done = searches_so_far(run, inputs) if step == "continue" else None
     wanted = inputs.recipe.search.searches
     if step == "continue" and searches is None:  # as many as the run that goes on was to have
@@ -196,7 +201,7 @@ def _space(run: RunFolder, inputs: Inputs, source: SpaceSource, show: bool) -> d
         track(len(source.array), f"{source.name} ({source.text})", show=show) as progress,
         atomic_path(path) as temporary,
     ):
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=source.array.shape)
+        out = new_array(temporary, source.array.shape, dtype)
         for start in range(0, len(out), ROWS):
             out[start : start + ROWS] = source.array[start : start + ROWS]
             progress.advance(min(ROWS, len(out) - start))

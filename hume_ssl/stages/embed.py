@@ -18,7 +18,7 @@ from hume_ssl.spaces.spec import EncoderSpec, check_spec, parse_spec, split_spec
 from hume_ssl.stages.embed_ranks import spread_embedding
 from hume_ssl.stages.run_items import look_at_images, run_items
 from hume_ssl.stages.spaces import found_space, make_space
-from hume_ssl.stages.table import run_flag, write_broken
+from hume_ssl.stages.table import write_broken
 
 
 def embed(
@@ -95,7 +95,7 @@ def embed(
     for spec in specs:
         say(_told(made[spec.text]))
     flags = " ".join(["--images", shlex.quote(str(data.images)), *(f"--encoder {shlex.quote(e)}" for e in encoders)])
-    say(f"Next: hume-ssl discover {flags} --classes K{run_flag(run)} takes them as they are")
+    say(f"Next: hume-ssl discover {flags} --classes K{run.flag} takes them as they are")
     return {"run": str(run.path), "spaces": [made[spec.text] for spec in specs]}
 
 

@@ -22,7 +22,7 @@ from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, every_space, read_labels, run_flag, stored_items
+from hume_ssl.stages.table import Found, every_space, read_labels, stored_items, tell_if_edited
 from hume_ssl.stages.trainings import finished_training
 
 CURVE = (1, 4, 15, 25, 100, 400)
@@ -54,6 +54,8 @@ def evaluate(
     if not (truth[found.train] >= 0).any():
         raise InputError(f"{truth_file} has no label for any train item: give the truth of at least one")
     selection, picked = _selection(run, found, per_class)
+    if selection is not None:
+        tell_if_edited(run, selection, say)
     training, predictions = _training(run, name)
     searches = stored_searches(run)
     nothing = np.zeros(len(searches))  # figures need neither votes nor what is reliable
@@ -101,7 +103,7 @@ def _selection(run: RunFolder, found: Found, per_class: int | None) -> tuple[int
     _check_fresh(run, stage_name(number), f"hume-ssl select --per-class {number} --overwrite")
     if not run.stage(stage_name(number)) or not run.labels_csv(number).is_file():
         raise InputError(
-            f"no selection with {number} a class in {run.path}: run hume-ssl select --per-class {number}{run_flag(run)}"
+            f"no selection with {number} a class in {run.path}: run hume-ssl select --per-class {number}{run.flag}"
         )
     index, label = read_labels(run.labels_csv(number), found)
     return number, Picked(index, label, np.arange(len(index)), [""] * len(index))
@@ -118,7 +120,7 @@ def _check_fresh(run: RunFolder, stage: str, command: str) -> None:
     """Raise InputError if a stage was made from an older consensus: its figures would be of something else."""
     if run.stage(stage).get("stale"):
         raise InputError(
-            f"{stage} in {run.path} was made from an older consensus: make it again with {command}{run_flag(run)}"
+            f"{stage} in {run.path} was made from an older consensus: make it again with {command}{run.flag}"
         )
 
 

@@ -18,7 +18,15 @@ from hume_ssl.labels.pictures import take_away
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.run_paths import patterns_of
 from hume_ssl.stages.naming import load_named
-from hume_ssl.stages.table import Found, first_of_name, load_found, read_labels, run_flag, stored_items, stored_recipe
+from hume_ssl.stages.table import (
+    Found,
+    first_of_name,
+    load_found,
+    read_labels,
+    stored_items,
+    stored_recipe,
+    tell_if_edited,
+)
 from hume_ssl.stages.votes import stored_votes
 
 
@@ -50,6 +58,7 @@ def export_labels(
     identity = {"consensus": found.digest, "names": found.names, "of": which, "copy": how.copy, "prefix": how.prefix}
     if number is not None:
         identity["selection"] = sha256_file(run.labels_csv(number))
+        tell_if_edited(run, number, say)
     facts: dict[str, Any] = {"run": str(run.path), "format": form, "of": which, "path": str(folder)}
     labelled = _labelled(run, found, selected, given, which, train_only=form in formats.TAUGHT)
     facts |= {"n": len(labelled), "classes": list(labelled.names)}
@@ -94,7 +103,7 @@ def _selection(run: RunFolder, found: Found, *, wanted: bool) -> tuple[int | Non
     if latest is None:
         if wanted:
             raise InputError(
-                f"no selection of this consensus in {run.path}: run hume-ssl select --per-class 4{run_flag(run)}"
+                f"no selection of this consensus in {run.path}: run hume-ssl select --per-class 4{run.flag}"
             )
         return None, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     number = int(latest.rpartition("-")[2])

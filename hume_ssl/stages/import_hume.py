@@ -22,7 +22,7 @@ from hume_ssl.search.score import generalization_scores, labelling_objectives, s
 from hume_ssl.stages.discover import conclude_run, kept_files, spaces_of, write_inputs
 from hume_ssl.stages.inputs import Inputs, prepare
 from hume_ssl.stages.outcome import shown
-from hume_ssl.stages.table import DISCOVER, run_flag
+from hume_ssl.stages.table import DISCOVER
 
 
 def import_hume(
@@ -79,7 +79,7 @@ def import_hume(
     hashes = {path.name: sha256_file(path) for path in [*tasks.values(), *(results.values() if scores else ())]}
     identity = {**inputs.identity, "imported": hashes}
     if decide(run, DISCOVER, identity, overwrite=overwrite, resumable=False) == "finished":
-        say(f"{run.path} has these searches already: nothing to do. Next: hume-ssl select --per-class 4{run_flag(run)}")
+        say(f"{run.path} has these searches already: nothing to do. Next: hume-ssl select --per-class 4{run.flag}")
         return {"run": str(run.path), **shown(run.stage(DISCOVER))}
     run.remove_stage(DISCOVER, kept_files(run, inputs))
     run.begin_stage(DISCOVER, identity, searches=r, imported=str(folder.absolute()), device=inputs.device)

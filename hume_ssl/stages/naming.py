@@ -11,7 +11,7 @@ import numpy as np
 
 from hume_ssl.consensus import chosen_spaces, neighbour_agreement, vote_share
 from hume_ssl.errors import InputError
-from hume_ssl.files import table_of
+from hume_ssl.files import read_csv, table_of
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import (
     DISCOVER,
@@ -75,7 +75,7 @@ def read_given_names(path: Path, present: list[str]) -> list[str]:
 
     Raises InputError, naming the row, for a class that is none, one that stands twice, or a name that cannot be one.
     """
-    table = RunFolder.read_csv(path, ("class",))
+    table = read_csv(path, ("class",))
     if missing := {"class", "name"} - set(table.columns):
         raise InputError(f"{path} has no column {sorted(missing)[0]!r}: its columns are class,name")
     names = list(present)

@@ -19,7 +19,7 @@ from hume_ssl.spaces.embed import CHUNK, describe, embed, fitted_beside
 from hume_ssl.spaces.loading import check_space, load_space
 from hume_ssl.spaces.spec import check_spec, parse_spec
 from hume_ssl.stages.inputs import Role, roles
-from hume_ssl.stages.table import run_flag, stored_recipe, stored_roles
+from hume_ssl.stages.table import stored_recipe, stored_roles
 
 Array = NDArray[Any]
 
@@ -55,12 +55,12 @@ def check_sources(run: RunFolder, wanted: Sequence[str], items: Items | None, gi
             if now.get(key) != record.get(key):
                 raise InputError(
                     f"the encoder {role.encoder!r} is not as it was for {run.path}: its {key} is another; put the file "
-                    f"or the library's version back, or run discover --overwrite{run_flag(run)}"
+                    f"or the library's version back, or run discover --overwrite{run.flag}"
                 )
         if spec.kind == "kernel" and not fitted_beside(run.spaces / record["file"]).is_file():
             raise InputError(
                 f"{run.path} does not hold what {role.encoder} was fitted to: make it again with discover "
-                f"--overwrite{run_flag(run)}"
+                f"--overwrite{run.flag}"
             )
     return [found[name] for name in wanted]
 

@@ -11,7 +11,6 @@ import numpy as np
 from hume_ssl.consensus import class_sizes
 from hume_ssl.discovery import Discovery
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import run_flag
 
 
 def summary(items: int, found: Discovery) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def tell(run: RunFolder, say: Callable[[str], None], facts: dict[str, Any], r: i
         )
     if stale:
         say(f"now stale, made from the old consensus: {', '.join(stale)}")
-    say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run_flag(run)}")
+    say(f"written to {run.path}: consensus.csv, searches/, spaces/. Next: hume-ssl select --per-class 4{run.flag}")
 
 
 def warnings_of(facts: dict[str, Any], r: int) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hume_ssl.files import locked, read_npy
+from hume_ssl.disk import locked
+from hume_ssl.files import read_npy
 from hume_ssl.growing import GrowingArray
 from hume_ssl.images import for_each, to_pixels
 from hume_ssl.items import Items

@@ -24,7 +24,7 @@ from hume_ssl.run import RunFolder, decide
 from hume_ssl.stages.pixels import make_pixels, train_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
 from hume_ssl.stages.run_items import absolute_paths, look_at_images, run_items
-from hume_ssl.stages.table import run_flag, write_broken
+from hume_ssl.stages.table import write_broken
 
 if TYPE_CHECKING:
     from hume_ssl.pretrain.loop import Pretrained
@@ -180,7 +180,7 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
         words += ["--split", str(data.split)]
     if data.split_seed:
         words += ["--set", f"data.split_seed={data.split_seed}"]
-    return shlex.join(words) + run_flag(run)
+    return shlex.join(words) + run.flag
 
 
 def _resolved(

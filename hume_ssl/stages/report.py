@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from hume_ssl.report.page import Report, page
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.answer_file import DEFAULT_NAME
 from hume_ssl.stages.report_pictures import cards_of, map_of
-from hume_ssl.stages.table import DISCOVER, Found, load_found, read_labels, run_flag, stored_items, stored_roles
+from hume_ssl.stages.table import DISCOVER, Found, load_found, read_labels, stored_items, stored_roles, tell_if_edited
 from hume_ssl.stages.votes import stored_votes
 
 MAPS = ("pca", "umap")
@@ -53,6 +52,8 @@ def report(
     items = _items(run, warnings)
     votes = stored_votes(run, found)
     selected, selection = _selection(run, found)
+    if selection is not None and truth is None:  # evaluate has said so
+        tell_if_edited(run, selection, say)
     named = {label: name for label, name in enumerate(found.names) if not DEFAULT_NAME.fullmatch(name)}
     k, train = len(found.names), found.train
     shares = confusion(votes.labellings, votes.matching, votes.weights, found.labels, train, k)
@@ -72,8 +73,8 @@ def report(
         neighbour_agreement=found.neighbour_agreement[train],
         confusion=shares,
         searches=run.read_csv(run.searches_csv),
-        select=f"hume-ssl select --per-class {selection or 4} --names classes.csv --overwrite{run_flag(run)}",
-        answer=f"hume-ssl select --answers answers.csv{run_flag(run)}",
+        select=f"hume-ssl select --per-class {selection or 4} --names classes.csv --overwrite{run.flag}",
+        answer=f"hume-ssl select --answers answers.csv{run.flag}",
         evaluation=evaluation,
         trainings=_trainings(run),
         **map_of(run, found, items, layout, show=show),
@@ -128,7 +129,7 @@ def _evaluation(run: RunFolder, found: Found, warnings: list[str]) -> dict[str, 
     if record["identity"].get("consensus") != found.digest:
         warnings.append("evaluation.json is of an older consensus and left out: run hume-ssl evaluate again")
         return {}
-    return dict(json.loads(run.evaluation_json.read_text(encoding="utf-8")))
+    return run.read_json(run.evaluation_json)
 
 
 def _trainings(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
@@ -139,7 +140,7 @@ def _trainings(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
         if stage.startswith("train/") and record["status"] == "finished" and "stale" not in record:
             path = run.metrics_jsonl(name)
             if path.is_file():
-                histories[name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+                histories[name] = run.read_rows(path)
     return histories
 
 

@@ -21,7 +21,6 @@ from hume_ssl.stages.table import (
     every_space,
     first_of_name,
     load_found,
-    run_flag,
     stored_recipe,
 )
 
@@ -89,7 +88,7 @@ def select(
     for line in bins_table(*witnesses):
         say(line)
     if state == "finished":
-        say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run_flag(run)}")
+        say(f"{path} is there already: nothing to do. Next: hume-ssl train-fixmatch{run.flag}")
         return {"run": str(run.path), "path": str(path), **facts, **bins}
     run.remove_stage(stage)
     run.begin_stage(stage, identity)
@@ -112,7 +111,7 @@ def select(
         f"{len(picked.index)} items of {len(own) - len(empty)} classes picked ({strategy})"
         + (f" ({short} classes have fewer than {per_class})" if short else "")
         + (f"; no reliable item in {', '.join(empty)}" if empty else "")
-        + f"; written to {path}. Next: hume-ssl train-fixmatch{run_flag(run)}"
+        + f"; written to {path}. Next: hume-ssl train-fixmatch{run.flag}"
     )
     return {"run": str(run.path), "path": str(path), **facts, **bins}
 

@@ -38,7 +38,7 @@ def stored_space(
     made = {
         name: record["identity"]
         for name, record in run.stages().items()
-        if name.startswith(SPACES) and record["status"] == "finished" and run.space(name[len(SPACES) :]).is_file()
+        if name.startswith(SPACES) and record["status"] == "finished" and not run.changed(name)
     }
     if name := _same(made, asked):
         return name

@@ -9,7 +9,7 @@ from typing import Any
 from hume_ssl.errors import InputError
 from hume_ssl.progress import duration
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import ANSWERS, CLASS_COUNT, DISCOVER, run_flag
+from hume_ssl.stages.table import ANSWERS, CLASS_COUNT, DISCOVER
 
 KEYS: tuple[str, ...] = ("status", "stale", "seconds", "stop_reason")
 
@@ -18,7 +18,7 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
     """Say how far the run is; facts for `--json`. Raises InputError if there is no run."""
     stages = run.stages()
     if not stages:
-        raise InputError(f"no run in {run.path}: start one with hume-ssl discover{run_flag(run)}")
+        raise InputError(f"no run in {run.path}: start one with hume-ssl discover{run.flag}")
     shown: dict[str, dict[str, Any]] = {}
     for name, record in stages.items():
         shown[name] = {key: record[key] for key in KEYS if key in record}
@@ -29,8 +29,8 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
             shown[name]["changed"] = changed
         note = f", changed since: {', '.join(changed)}" if changed else ""
         say(f"{name:24} {record['status']}{took}{stale}{note}")
-    step = _next(run, stages) + run_flag(run) if DISCOVER in stages else _before_discover(run, stages)
-    also = [f"{command}{run_flag(run)}" for command in _also(run)]
+    step = _next(run, stages) + run.flag if DISCOVER in stages else _before_discover(run, stages)
+    also = [f"{command}{run.flag}" for command in _also(run)]
     for command in also:
         say(f"also: {command}")
     say(f"next: {step}")
@@ -40,7 +40,7 @@ def status(run: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
 def _before_discover(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:
     """What follows where only numbers of classes were tried, or an encoder trained, as the user's own flags have it."""
     known = stages.get(CLASS_COUNT) or stages.get(run.latest("pretrain/") or "", {})
-    return str(known.get("next", f"hume-ssl discover{run_flag(run)}"))
+    return str(known.get("next", f"hume-ssl discover{run.flag}"))
 
 
 def _next(run: RunFolder, stages: dict[str, dict[str, Any]]) -> str:

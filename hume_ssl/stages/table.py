@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from hume_ssl.broken import Broken, leave_out_listed
 from hume_ssl.config import DiscoverRecipe, load_recipe
 from hume_ssl.errors import InputError
-from hume_ssl.files import table_of
+from hume_ssl.files import read_csv, table_of
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
@@ -42,17 +40,11 @@ def require_discover(run: RunFolder) -> dict[str, Any]:
     """The record of the finished discover. Raises InputError if there is none, or its consensus was changed."""
     record = run.stage(DISCOVER)
     if not record:
-        raise InputError(
-            f"no run in {run.path}: run hume-ssl discover{run_flag(run)} first, or name another with --run"
-        )
+        raise InputError(f"no run in {run.path}: run hume-ssl discover{run.flag} first, or name another with --run")
     if record["status"] != "finished":
-        raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run_flag(run)} first")
-    name = run.consensus_csv.name
-    if not run.consensus_csv.is_file() or sha256_file(run.consensus_csv) != record["artefacts"][name]:
-        raise InputError(
-            f"{run.consensus_csv} is not as discover left it: run hume-ssl discover --overwrite{run_flag(run)}, "
-            "which makes it again"
-        )
+        raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run.flag} first")
+    if not run.unaltered(run.consensus_csv).is_file():
+        raise InputError(f"{run.consensus_csv} is gone: make it again with {run.made_again(DISCOVER, record)}")
     return record
 
 
@@ -105,7 +97,7 @@ def first_of_name(names: list[str]) -> NDArray[np.int64]:
 
 def stored_recipe(run: RunFolder) -> DiscoverRecipe:
     """The resolved recipe of the run."""
-    return load_recipe(str(run.recipe_toml.absolute()), "discover")
+    return load_recipe(str(run.unaltered(run.recipe_toml).absolute()), "discover")
 
 
 def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
@@ -115,7 +107,7 @@ def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     they are gone.
     """
     if not run.spaces_json.is_file():
-        raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run_flag(run)}")
+        raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run.flag}")
     roles = stored_roles(run)
     names, spaces = list(roles), [run.read_npy(run.spaces / record["file"]) for record in roles.values()]
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
@@ -125,8 +117,13 @@ def stored_roles(run: RunFolder) -> dict[str, dict[str, Any]]:
     """The records of spaces.json that serve a discover: labeller, judge, judge-2 ...; {} where there are none."""
     if not run.spaces_json.is_file():
         return {}
-    known = json.loads(run.spaces_json.read_text(encoding="utf-8"))
-    return {name: record for name, record in known.items() if name == "labeller" or name.partition("-")[0] == "judge"}
+    known = run.read_json(run.spaces_json)
+    roles = {name: record for name, record in known.items() if name == "labeller" or name.partition("-")[0] == "judge"}
+    for name, record in roles.items():
+        file = record.get("file") if isinstance(record, dict) else None
+        if not isinstance(file, str) or Path(file).name != file:
+            raise InputError(f"{run.spaces_json}: the {name} is in {file!r}, which is no file beside it: correct that")
+    return roles
 
 
 def every_space(run: RunFolder) -> list[NDArray[Any]]:
@@ -175,7 +172,7 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
 
     Of classes with one name the first is meant, whenever they got it: see `hume_ssl.stages.naming`.
     """
-    table = RunFolder.read_csv(path)
+    table = read_csv(path)
     missing = {"index", "label"} - set(table.columns)
     if missing:
         raise InputError(f"{path} has no column {sorted(missing)[0]!r}: make it again with select --overwrite")
@@ -196,9 +193,10 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
     return index, label
 
 
-def run_flag(run: RunFolder) -> str:
-    """What a command to paste needs to find this run: nothing for the default folder."""
-    return "" if str(run.path) == "hume-run" else f" --run {shlex.quote(str(run.path))}"
+def tell_if_edited(run: RunFolder, per_class: int, say: Callable[[str], None]) -> None:
+    """Warn of a label file that is not as `select` left it: a person may have corrected it, so it is taken as it is."""
+    if run.changed(f"selection/per-class-{per_class}"):
+        say(f"warning: {run.labels_csv(per_class)} is not as select left it, and taken as it is")
 
 
 def _whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.pixels import make_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, read_labels, run_flag, stored_items, stored_recipe
+from hume_ssl.stages.table import Found, read_labels, stored_items, stored_recipe, tell_if_edited
 from hume_ssl.train_config import UNIMPORTANT
 from hume_ssl.train_presets import without_effect
 
@@ -102,6 +102,7 @@ def train_fixmatch(
     told = announcement(recipe.train, items, found, index, labels)
     for line in [told, *without_effect(recipe.train, where.type)]:
         say(line)
+    tell_if_edited(run, per_class, say)
     run.log(f"{step} {stage}: {told}; {recipe.train!r}")
     if recipe.train.network == "head":
         make_views(recipe.train, run, items, where.type, say, show=show)
@@ -140,8 +141,8 @@ def train_fixmatch(
     say(
         f"trained {result.steps} steps; {agreeing:.1%} of the train items get their consensus class; written to "
         f"{run.train(name)}: predictions.csv, metrics.jsonl, model.safetensors, checkpoints/. Next: "
-        + "".join(f"hume-ssl {command}{run_flag(run)} {what}; " for command, what in uses(network[1]).items())
-        + f"with labels of your own, hume-ssl evaluate --truth FILE{run_flag(run)}"
+        + "".join(f"hume-ssl {command}{run.flag} {what}; " for command, what in uses(network[1]).items())
+        + f"with labels of your own, hume-ssl evaluate --truth FILE{run.flag}"
     )
     return {**facts, "steps": result.steps, "consensus_agreement": agreeing, "path": str(run.predictions_csv(name))}
 
@@ -199,11 +200,11 @@ def _selection(run: RunFolder, per_class: int | None, consensus: str) -> int:
     number = per_class if per_class is not None else int(latest.rpartition("-")[2]) if latest else 4
     command = f"hume-ssl select --per-class {number}"
     if latest is None or not run.stage(latest) or not run.labels_csv(number).is_file():
-        raise InputError(f"no selection in {run.path} to train on: run {command}{run_flag(run)} first")
+        raise InputError(f"no selection in {run.path} to train on: run {command}{run.flag} first")
     record = run.stage(latest)
     if record.get("stale") or record["identity"]["consensus"] != consensus:
         raise InputError(
-            f"{run.labels_csv(number)} was made from an older consensus: run {command} --overwrite{run_flag(run)}"
+            f"{run.labels_csv(number)} was made from an older consensus: run {command} --overwrite{run.flag}"
         )
     return number
 

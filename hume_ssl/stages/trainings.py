@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hume_ssl.errors import InputError
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import require_discover, run_flag
+from hume_ssl.stages.table import require_discover
 
 
 def finished_training(run: RunFolder, name: str | None, file_of: Callable[[str], Path]) -> str:
@@ -18,7 +18,7 @@ def finished_training(run: RunFolder, name: str | None, file_of: Callable[[str],
     Raises InputError: no such training, made from an older consensus, or the file is not as the training left it.
     """
     stage = run.latest("train/", stale=False) or run.latest("train/") if name is None else f"train/{name}"
-    again = f"hume-ssl train-fixmatch{run_flag(run)}"
+    again = f"hume-ssl train-fixmatch{run.flag}"
     if stage is None:
         require_discover(run)
         raise InputError(f"no finished training in {run.path}: run {again} first")
@@ -29,7 +29,7 @@ def finished_training(run: RunFolder, name: str | None, file_of: Callable[[str],
         raise InputError(
             f"no finished training {name!r} in {run.path}: there is {', '.join(known) or 'none yet'}; run {again}"
         )
-    again = f"hume-ssl train-fixmatch --name {name} --overwrite{run_flag(run)}"
+    again = f"hume-ssl train-fixmatch --name {name} --overwrite{run.flag}"
     if record.get("stale"):
         raise InputError(f"{stage} in {run.path} was made from an older consensus: make it again with {again}")
     path = file_of(name)

@@ -31,5 +31,5 @@ def stored_votes(run: RunFolder, found: Found) -> Votes:
     weights = table["weight"].to_numpy(dtype=np.float64) if "weight" in table else np.ones(len(labellings))
     if not run.matching.is_file():  # nor did they keep the matching
         return Votes(labellings, match(np.asarray(labellings), found.labels, len(found.names), found.train), weights)
-    kept = read_arrays(run.matching)
+    kept = read_arrays(run.unaltered(run.matching))
     return Votes(labellings, kept["ids"][kept["matching"]].astype(np.int64), weights)

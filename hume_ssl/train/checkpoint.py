@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hume_ssl import files
+from hume_ssl import disk, files
 from hume_ssl.errors import InputError
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
@@ -44,7 +44,7 @@ def clear(folder: Path) -> None:
     """Remove the checkpoints of an earlier run, and what a killed process left half-written."""
     for name in (LAST, PREVIOUS):
         (folder / name).unlink(missing_ok=True)
-    files.remove_leftovers(folder)
+    disk.remove_leftovers(folder)
 
 
 def check_same(stored: Mapping[str, str], now: Mapping[str, str], folder: Path) -> None:

@@ -27,8 +27,8 @@ from sklearn.datasets import load_digits
 
 import hume_ssl
 from hume_ssl.config import PretrainRecipe, override
+from hume_ssl.disk import locked
 from hume_ssl.evaluation import kmeans_baseline
-from hume_ssl.files import locked
 from hume_ssl.items import load_items
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.pretrain import pretrain

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hume_ssl.files import read_csv
 from hume_ssl.metrics import acc
 from hume_ssl.run import RunFolder, sha256_file
 from tests.conftest import DISCOVER, SELECT, TRAIN, Hume, artefacts_of
@@ -17,12 +18,12 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def consensus() -> pd.DataFrame:
-    return RunFolder.read_csv(RUN / "consensus.csv")
+    return read_csv(RUN / "consensus.csv")
 
 
 def fill(rows: int = 20, path: Path = ASKED, column: str = "class_name") -> None:
     """Answer the first `rows` of an ask by the truth."""
-    table, truth = RunFolder.read_csv(path), np.load("truth.npy")
+    table, truth = read_csv(path), np.load("truth.npy")
     table[column] = [NAMES[truth[i]] if row < rows else "" for row, i in enumerate(table["index"])]
     table.to_csv(path, index=False)
 
@@ -46,8 +47,8 @@ def asked(done: Path, hume: Hume) -> Path:
 
 
 def test_an_ask_is_a_label_file_without_labels(asked: Path, hume: Hume) -> None:
-    table = RunFolder.read_csv(ASKED)
-    assert table.columns.tolist() == RunFolder.read_csv(RUN / "selection/per-class-2/labels.csv").columns.tolist()
+    table = read_csv(ASKED)
+    assert table.columns.tolist() == read_csv(RUN / "selection/per-class-2/labels.csv").columns.tolist()
     assert len(table) == table["index"].nunique() == 20
     assert table["label"].isna().all()
     assert (table["class_name"] == "").all()
@@ -71,16 +72,16 @@ def test_answers_name_and_correct(asked: Path, hume: Hume) -> None:
     fill()
     answer = hume("select", "--answers", str(ASKED), "--json")
     assert answer.code == 0, answer.err
-    truth, new, index = np.load("truth.npy"), consensus(), RunFolder.read_csv(ASKED)["index"].to_numpy()
+    truth, new, index = np.load("truth.npy"), consensus(), read_csv(ASKED)["index"].to_numpy()
     assert accuracy() >= before
-    names = RunFolder.read_csv(RUN / "classes.csv")["name"].tolist()
+    names = read_csv(RUN / "classes.csv")["name"].tolist()
     resolved = [i for i in index if NAMES[truth[i]] in names]
     assert len(resolved) >= 15
     assert [names[new["label"][i]] for i in resolved] == [NAMES[truth[i]] for i in resolved]
     assert new["reliable"][resolved].all()
     assert answer.json["corrected_items"] == (new["label"] != old["label"]).sum()
     assert sum(answer.json["class_sizes"]) == (new["split"] == "train").sum()
-    assert RunFolder.read_csv(RUN / "answers.csv")["index"].tolist() == sorted(index)
+    assert read_csv(RUN / "answers.csv")["index"].tolist() == sorted(index)
     assert "selection/per-class-2" in answer.json["stale"]
     assert RunFolder(RUN).stage("train/fixmatch-per-class-2")["stale"]
     assert RunFolder(RUN).stage("discover")["artefacts"]["consensus.csv"] == sha256_file(RUN / "consensus.csv")
@@ -89,7 +90,7 @@ def test_answers_name_and_correct(asked: Path, hume: Hume) -> None:
 
 def test_the_same_answers_again_change_nothing_and_their_order_does_not_matter(asked: Path, hume: Hume) -> None:
     fill()
-    table = RunFolder.read_csv(ASKED)
+    table = read_csv(ASKED)
     table[:10].to_csv("first.csv", index=False)
     table[10:].to_csv("second.csv", index=False)
     assert hume("select", "--answers", "first.csv").code == 0
@@ -101,33 +102,33 @@ def test_the_same_answers_again_change_nothing_and_their_order_does_not_matter(a
 
 
 def test_later_answers_override_earlier_ones(asked: Path, hume: Hume) -> None:
-    item = int(RunFolder.read_csv(ASKED)["index"][0])
+    item = int(read_csv(ASKED)["index"][0])
     for label in (3, 5):
         answers(f"{item},{label},")
         assert hume("select", "--answers", "mine.csv").code == 0
         assert consensus()["label"][item] == label
-    assert RunFolder.read_csv(RUN / "answers.csv")["label"].tolist() == [5]
+    assert read_csv(RUN / "answers.csv")["label"].tolist() == [5]
 
 
 def test_wrong_takes_an_item_out_and_moves_nothing(done: Path, hume: Hume) -> None:
     before = consensus()
-    item = int(RunFolder.read_csv(RUN / "selection/per-class-2/labels.csv")["index"][0])
+    item = int(read_csv(RUN / "selection/per-class-2/labels.csv")["index"][0])
     answers(f"{item},wrong,")
     answer = hume("select", "--answers", "mine.csv", "--per-class", "2", "--overwrite")
     assert answer.code == 0, answer.err
     after = consensus()
     np.testing.assert_array_equal(before["label"], after["label"])
     assert np.flatnonzero(before["reliable"] != after["reliable"]).tolist() == [item]
-    assert item not in RunFolder.read_csv(RUN / "selection/per-class-2/labels.csv")["index"].tolist()
+    assert item not in read_csv(RUN / "selection/per-class-2/labels.csv")["index"].tolist()
 
 
 def test_what_a_person_labelled_is_picked_first(asked: Path, hume: Hume) -> None:
-    item = int(RunFolder.read_csv(ASKED)["index"][12])
+    item = int(read_csv(ASKED)["index"][12])
     answers(f"{item},4,fours")
     answer = hume("select", "--answers", "mine.csv", "--per-class", "2", "--overwrite", "--json")
     assert answer.code == 0, answer.err
     assert answer.json["answers"]["named"] == {"fours": 4}
-    table = RunFolder.read_csv(RUN / "selection/per-class-2/labels.csv").set_index("index")
+    table = read_csv(RUN / "selection/per-class-2/labels.csv").set_index("index")
     assert table["rank"][item] == 1
     assert table["reason"][item] == "labelled by a person"
     assert table["class_name"][item] == "fours"
@@ -135,14 +136,14 @@ def test_what_a_person_labelled_is_picked_first(asked: Path, hume: Hume) -> None
 
 
 def test_names_of_the_user_are_not_overwritten(asked: Path, hume: Hume) -> None:
-    table = RunFolder.read_csv(RUN / "classes.csv")
+    table = read_csv(RUN / "classes.csv")
     table["name"] = [f"mine {label}" for label in range(9)] + ["class-09"]
     table.to_csv(RUN / "classes.csv", index=False)
     answers("1,0,other", "3,,mine 7")
     answer = hume("select", "--answers", "mine.csv")
     assert answer.code == 0, answer.err
     assert "class 0 keeps its name mine 0, not other" in answer.out
-    assert RunFolder.read_csv(RUN / "classes.csv")["name"].tolist() == table["name"].tolist()
+    assert read_csv(RUN / "classes.csv")["name"].tolist() == table["name"].tolist()
     assert consensus()["label"][[1, 3]].tolist() == [0, 7]
 
 
@@ -182,7 +183,7 @@ def test_a_new_consensus_keeps_the_answers_and_says_so(asked: Path, hume: Hume) 
         assert (RUN / "answers.csv").read_bytes() == kept
         assert not (RUN / "consensus-searches.csv").exists()
         assert hume("select", "--answers", "hume-run/answers.csv").code == 0
-        said = RunFolder.read_csv(RUN / "answers.csv").dropna(subset="label")
+        said = read_csv(RUN / "answers.csv").dropna(subset="label")
         assert consensus()["label"][said["index"]].tolist() == said["label"].astype(int).tolist()
 
 
@@ -196,7 +197,7 @@ def test_answers_not_merged_are_never_written_over(asked: Path, hume: Hume) -> N
     assert ASKED.read_bytes() == before
     assert hume("select", "--answers", str(ASKED)).code == 0
     assert hume("select", "--ask", "20", "--overwrite").code == 0
-    assert not set(RunFolder.read_csv(RUN / "answers.csv")["index"]) & set(RunFolder.read_csv(ASKED)["index"])
+    assert not set(read_csv(RUN / "answers.csv")["index"]) & set(read_csv(ASKED)["index"])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_what_spreadsheets_make_of_a_file_is_read(done: Path, hume: Hume, separa
     Path("mine.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     answer = hume("select", "--answers", "mine.csv", "--json")
     assert answer.code == 0, answer.err
-    kept = RunFolder.read_csv(RUN / "answers.csv")
+    kept = read_csv(RUN / "answers.csv")
     assert kept["index"].tolist() == train[[0, 1, 2, 3, 5]].tolist()
     assert kept["label"][:3].tolist() == [2, 3, -1]
     assert {*answer.json["unnamed"], *answer.json["named"]} == {"big cat", "inf"}
@@ -251,7 +252,7 @@ def test_what_spreadsheets_make_of_a_file_is_read(done: Path, hume: Hume, separa
 
 def test_names_of_classes_are_read_in_any_separation(done: Path, hume: Hume) -> None:
     """A number that is a class's name, in class_name, is that class and not the number."""
-    table = RunFolder.read_csv(RUN / "classes.csv")
+    table = read_csv(RUN / "classes.csv")
     table["name"] = ["9", "8", *table["name"][2:]]
     table.to_csv(RUN / "classes.csv", index=False)
     item = int(np.flatnonzero((consensus()["split"] == "train").to_numpy())[0])
@@ -323,8 +324,10 @@ def test_all_answers_taken_back(asked: Path, hume: Hume) -> None:
 
 
 def test_a_run_from_before_votes_had_weights(done: Path, hume: Hume) -> None:
-    table = RunFolder.read_csv(RUN / "searches/searches.csv").drop(columns=["weight", "stability", "left_out"])
+    table = read_csv(RUN / "searches/searches.csv").drop(columns=["weight", "stability", "left_out"])
     table.to_csv(RUN / "searches/searches.csv", index=False)
+    digest = sha256_file(RUN / "searches/searches.csv")
+    RunFolder(RUN).update(lambda r: r["stages"]["discover"]["artefacts"].update({"searches/searches.csv": digest}))
     answers("3,2,")
     answer = hume("select", "--answers", "mine.csv")
     assert answer.code == 0, answer.err

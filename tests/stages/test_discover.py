@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from hume_ssl.run import RunFolder
+from hume_ssl.files import read_safetensors
 from hume_ssl.stages.outcome import warnings_of
 from tests.conftest import DISCOVER, Hume, artefacts_of
 
@@ -166,7 +166,7 @@ def test_a_finished_run_that_gets_more_searches_keeps_those_it_has(
     with monkeypatch.context() as patch:
         patch.setattr(stage, "run_searches", killed)
         assert hume(*DISCOVER, "--searches", "8", "--resume").code == 130
-    _, facts = RunFolder.read_safetensors(Path("hume-run/searches/checkpoint.safetensors"))
+    _, facts = read_safetensors(Path("hume-run/searches/checkpoint.safetensors"))
     assert facts["searches"]["seeds"] == [0, 1, 2, 3]
     assert hume(*DISCOVER, "--searches", "8", "--resume").code == 0
     assert len(pd.read_csv("hume-run/searches/searches.csv")) == 8
