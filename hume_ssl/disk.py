@@ -37,6 +37,17 @@ TROUBLE = {
 
 
 @contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Have an OSError of the block name `path`, where it names no file, or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, to write to; moved to `path` when the block ends well.
 
@@ -47,13 +58,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     token = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.parent / f"{TEMPORARY}{token}-{path.name[-100:]}"
     try:
-        yield temporary
-        _to_disk(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
-        raise
+        with naming(path, temporary):
+            yield temporary
+            _to_disk(temporary)
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):  # not there any more, or its folder was made read-only meanwhile
             temporary.unlink()
@@ -89,11 +97,9 @@ def locked(folder: Path) -> Iterator[None]:
 def write_link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to the file `target` in the same folder."""
     temporary = path.parent / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-100:]}"
-    try:
+    with naming(path, temporary):
         os.symlink(target, temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def disk_trouble(error: OSError) -> str | None:

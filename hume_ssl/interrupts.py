@@ -53,7 +53,7 @@ class Interrupts:
 
 @contextmanager
 def obeyed(tell: Callable[[], object]) -> Iterator[Interrupts]:
-    """Within the block, and after it where one came, an interrupt ends this process; forked workers are left alone.
+    """Within the block an interrupt ends this process, forked workers aside; after it, when all is done, none does.
 
     Args:
         tell: says how to go on; called at most once, perhaps from another thread.
@@ -61,17 +61,18 @@ def obeyed(tell: Callable[[], object]) -> Iterator[Interrupts]:
     interrupts = Interrupts(tell)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    handlers = {sign: signal.signal(sign, interrupts.handle) for sign in SIGNS}
+    for sign in SIGNS:
+        signal.signal(sign, interrupts.handle)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=lambda: _leave_alone(interrupts))
     threading.Thread(target=_watch, args=(reader, interrupts), daemon=True).start()
     try:
         yield interrupts
     finally:
+        for sign in SIGNS:  # too late: the exit code is that of what was done
+            signal.signal(sign, signal.SIG_IGN)
         if not interrupts.came:  # else the watch goes on until the interpreter has shut down
             signal.set_wakeup_fd(-1)
-            for sign, handler in handlers.items():
-                signal.signal(sign, handler)
             os.close(writer)
 
 

@@ -117,7 +117,7 @@ class RunRecord(RunPaths):
         """Append a line with the time to log.txt."""
         if not self.exists():
             self.update({})  # a folder with a log and no run.json would be refused as somebody else's
-        with open(self.log_txt, "a", encoding="utf-8", errors="surrogateescape") as file:
+        with disk.naming(self.log_txt), open(self.log_txt, "a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"{now()} {text}\n")
 
 

@@ -20,6 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pytest
 
+from hume_ssl.interrupts import SIGNS
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 DISCOVER = shlex.split(
     "discover --images digits.npy --classes 10 --split 0.2 --searches 4 --set search.iterations=40 "
@@ -63,7 +65,7 @@ def call(*arguments: str) -> Answer:
     from hume_ssl.cli import main
 
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {sign: signal.getsignal(sign) for sign in SIGNS}
     sys.argv = ["hume-ssl", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -72,7 +74,8 @@ def call(*arguments: str) -> Answer:
         return Answer(int(ended.code or 0), out.getvalue(), err.getvalue())
     finally:
         sys.argv = argv
-        signal.signal(signal.SIGTERM, handler)
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
     raise AssertionError("main() returned")
 
 

@@ -68,12 +68,12 @@ def main() -> NoReturn:
                 distributed.leave(OUR_FAILURE)
                 raise
             code = INTERRUPTED
-        if code == INTERRUPTED:
-            interrupt.tell()
-        claims.release_all()
-        sys.stdout.flush()
-        distributed.leave(code)
-        sys.exit(code)
+    if code == INTERRUPTED:
+        interrupt.tell()
+    claims.release_all()
+    sys.stdout.flush()
+    distributed.leave(code)
+    sys.exit(code)
 
 
 def _run() -> int:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: discover, embed, select and train-fixmatch go on, to the bytes of an undisturbed run.
+"""SIGKILL, SIGINT, SIGTERM at random moments: discover, embed, select and train-fixmatch go on, to the same bytes.
 
     KILLS=200 python -m pytest -m slow tests/faults/test_kill_anywhere.py       (a quarter for each command)
 
@@ -22,6 +22,8 @@ from tests.conftest import DISCOVER, SELECT, TRAIN, artefacts_of
 RUN = Path("hume-run")
 ENCODER = ["--encoder", "torchvision:squeezenet1_1@weights.pth?size=32"]
 EMBED = ["embed", "--images", "digits.npy", *ENCODER]
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+STARTED = 0.5  # seconds until Python has begun with our own lines; before, it ends in its own way
 # What goes before, the command, and how it goes on.
 COMMANDS = {
     "discover": ([], DISCOVER, [*DISCOVER, "--resume"]),
@@ -56,8 +58,11 @@ def weights() -> None:
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), "weights.pth")
 
 
-def kill_and_compare(name: str, kills: int, seed: int) -> None:
-    """Kill a command `kills` times, each time from the same state, and compare what it leaves when it has gone on."""
+def stop_and_compare(name: str, times: int, seed: int, signs: tuple[signal.Signals, ...] = (signal.SIGKILL,)) -> None:
+    """Stop a command so often, each time from the same state, and compare what it leaves when it has gone on.
+
+    A sign that a process can answer has to be answered within two seconds, by exit code 130 and no traceback.
+    """
     before, command, again = COMMANDS[name]
     weights()
     for one in before:
@@ -67,27 +72,45 @@ def kill_and_compare(name: str, kills: int, seed: int) -> None:
     seconds = finish(command)
     expected = artefacts_of(RUN)
     generator = random.Random(seed)
-    for number in range(kills):
+    for number in range(times):
         shutil.rmtree(RUN)
         if Path("before").exists():
             shutil.copytree("before", RUN)
-        moment = generator.uniform(0, seconds)
+        sign = signs[number % len(signs)]
+        moment = generator.uniform(0 if sign == signal.SIGKILL else STARTED, seconds)
         process = start(command)
         time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        sent = time.monotonic()
+        process.send_signal(sign)
+        _, told = process.communicate()
+        where = f"{sign.name} {number} of {name} after {moment:.2f} s of {seconds:.2f}"
+        if sign != signal.SIGKILL:
+            assert process.returncode in (0, 130), f"{where}: {process.returncode} {told.decode(errors='replace')}"
+            assert b"Traceback" not in told, f"{where}: {told.decode(errors='replace')}"
+            assert time.monotonic() - sent < 2, f"{where}: took {time.monotonic() - sent:.2f} s to end"
         finish(again)
         left = artefacts_of(RUN)
         differ = sorted(path for path in expected.keys() | left.keys() if expected.get(path) != left.get(path))
-        assert not differ, f"kill {number} of {name} after {moment:.2f} s of {seconds:.2f}: {differ}"
+        assert not differ, f"{where}: {differ}"
 
 
 def test_a_discover_killed_once(bare: Path) -> None:
-    kill_and_compare("discover", 1, seed=7)
+    stop_and_compare("discover", 1, seed=7)
+
+
+def test_a_discover_interrupted_twice(bare: Path) -> None:
+    stop_and_compare("discover", 2, seed=2, signs=INTERRUPTS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_again_and_again(bare: Path, name: str) -> None:
-    kill_and_compare(name, int(os.environ.get("KILLS", "200")) // len(COMMANDS), seed=0)
+    stop_and_compare(name, int(os.environ.get("KILLS", "200")) // len(COMMANDS), seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_interrupted_again_and_again(bare: Path, name: str) -> None:
+    stop_and_compare(name, int(os.environ.get("KILLS", "200")) // len(COMMANDS), seed=1, signs=INTERRUPTS)
