@@ -63,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _to_disk(temporary)
             os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # not there any more, or its folder was made read-only meanwhile
+        with suppress(OSError):  # it has its name, or the disk can no longer be written to
             temporary.unlink()
     with suppress(OSError):  # some file systems cannot sync a folder
         _to_disk(path.parent)
@@ -97,9 +97,13 @@ def locked(folder: Path) -> Iterator[None]:
 def write_link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to the file `target` in the same folder."""
     temporary = path.parent / f"{TEMPORARY}{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-100:]}"
-    with naming(path, temporary):
-        os.symlink(target, temporary)
-        os.replace(temporary, path)
+    try:
+        with naming(path, temporary):
+            os.symlink(target, temporary)
+            os.replace(temporary, path)
+    finally:
+        with suppress(OSError):  # it has its name
+            temporary.unlink()
 
 
 def disk_trouble(error: OSError) -> str | None:

@@ -48,6 +48,7 @@ def disk(bare: Path) -> Iterator[Disk]:
         again = "remount," if RUN.is_mount() else ""
         made = subprocess.run(["mount", "-t", "tmpfs", "-o", again + options, "none", str(RUN)], capture_output=True)
         if made.returncode:
+            assert not again, made.stderr
             pytest.skip(f"no file system can be mounted here: {made.stderr.decode().strip()}")
         return RUN
 
@@ -149,7 +150,9 @@ def fill_up(hume: Hume, disk: Disk, sizes: Iterator[int] | list[int]) -> None:
         assert hume(*command, "--run", "whole").code == 0
     expected = artefacts_of(Path("whole"))
     for size in sizes:
-        shutil.rmtree(disk(f"size={size}k") / ".", ignore_errors=True)
+        for path in RUN.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        disk(f"size={size}k")
         for name, command in commands:
             answer = hume(*command)
             if answer.code == 0:
