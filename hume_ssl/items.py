@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
+from hume_ssl.harmless import as_path
 from hume_ssl.inputs import open_array
 from hume_ssl.item_columns import load_truth, make_split
 from hume_ssl.progress import Progress
@@ -43,8 +44,8 @@ class Items:
     """`n` items in order, with their images, or without any (spaces only).
 
     Attributes:
-        filepaths: (n,) relative to `root` with forward slashes, or as a CSV or an archive has them; empty where there
-            are no files.
+        filepaths: (n,) relative to `root` with forward slashes, or as a CSV or an archive has them, with "./" before
+            what a spreadsheet would run; empty where there are no files.
         source: opens the images; None where there are none.
         hash: sha256 of what the images are known by: of files names and sizes in bytes, of an array shape and pixels.
     """
@@ -241,4 +242,4 @@ def check_images(items: Items, *, decode: bool | None = None, progress: Progress
 
 
 def _items(source: Source) -> Items:
-    return Items(source.filepaths(), source, source.digest())
+    return Items([as_path(path) for path in source.filepaths()], source, source.digest())

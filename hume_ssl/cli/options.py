@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hume_ssl.errors import InputError
+from hume_ssl.harmless import as_line
 
 if TYPE_CHECKING:
     from hume_ssl.run import RunFolder
@@ -64,7 +65,7 @@ def sayer(as_json: bool, dry_run: bool = False) -> Callable[[str], None]:
     stream, start = sys.stderr if as_json else sys.stdout, "# " if dry_run and not as_json else ""
 
     def say(line: str) -> None:
-        print(start + line, file=stream, flush=True)
+        print(start + as_line(line), file=stream, flush=True)
 
     return say
 

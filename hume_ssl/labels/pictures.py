@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from hume_ssl.errors import InputError
 from hume_ssl.files import read_csv, table_of, write_csv
+from hume_ssl.harmless import is_formula
 from hume_ssl.images import for_each
 from hume_ssl.labels.labelled import Labelled
 
@@ -46,6 +47,7 @@ def file_names(labelled: Labelled, groups: Sequence[str]) -> list[str]:
     for group, path in zip(groups, parts, strict=True):
         alone = counts[group, path.name.casefold()] == 1
         name = path.name if alone else "__".join(part for part in path.parts if part not in ("/", "..", "."))
+        name = f"_{name}" if is_formula(name) else name  # it stands in tables
         made.append(_unlike(name, "image", taken.setdefault(group, set())))
     return made
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hume_ssl.errors import InputError
 from hume_ssl.images import SUFFIXES
 
-LARGEST = 1 << 30  # bytes an image may have, unpacked: more is no image, and perhaps meant to fill the memory
+LARGEST = 1 << 28  # bytes an image may have, unpacked: more is no image, and perhaps meant to fill the memory
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def image_members(archive: Path, members: Sequence[Member]) -> tuple[list[str], 
     Hidden ones (a part of the name starts with a dot, or is the `__MACOSX` of a Macintosh) are skipped, as is all that
     has not the suffix of an image.
 
-    Raises InputError where there is none, one is no plain file or says that it is larger than 1 GiB, a name is absolute
-    or leads upwards, or two have the same name.
+    Raises InputError where there is none, one is no plain file or says that it is larger than `LARGEST`, a name is
+    absolute or leads upwards, or two have the same name.
     """
     places: dict[str, int] = {}
     for member in members:
@@ -64,8 +64,8 @@ def image_members(archive: Path, members: Sequence[Member]) -> tuple[list[str], 
             raise InputError(f"{archive} holds {name!r} as {member.what}: make it again with the files themselves")
         if member.size > LARGEST:
             raise InputError(
-                f"{archive} holds {name!r} of {member.size / 2**30:.1f} GiB, and an image may have 1: make it again "
-                "without that"
+                f"{archive} holds {name!r} of {member.size >> 20:,} MiB, and an image may have {LARGEST >> 20}: make "
+                "it again without that"
             )
         if name in places:
             raise InputError(f"{archive} holds {name!r} twice: make it again with one of them")

@@ -55,13 +55,20 @@ class SavedSource(EncodedSource):
         return f"{self.rows[i]}\t{self.paths[i]}\t{self.sizes[i]}"
 
     def encoded(self, i: int) -> Encoded:
-        """The image's bytes; where the data set has its path alone, that file."""
+        """The image's bytes; where the data set has its path alone, that file, if it is in its folder."""
         with naming(self.name(i)):
             cell = self._table[int(self.rows[i])]
             data = cell[f"{self.column}.bytes"]
             if data is None and not self.paths[i]:
                 raise ValueError("the data set has neither bytes nor a path for it")
-            return Path(self.paths[i]) if data is None else io.BytesIO(data)
+            return self._inside(self.paths[i]) if data is None else io.BytesIO(data)
+
+    def _inside(self, name: str) -> Path:
+        folder = self.folder.resolve()
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            raise ValueError("the data set has only a path for it, which leads out of its folder")
+        return path
 
     def take(self, rows: NDArray[np.intp]) -> SavedSource:
         """See `Source.take`."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hume_ssl.errors import InputError
 from hume_ssl.files import read_csv
+from hume_ssl.harmless import is_formula
 
 WRONG = -1  # not its present class; the true one is unknown
 DEFAULT_NAME = re.compile(r"class-\d+")
@@ -52,6 +53,8 @@ def read_answers(
             continue
         if unreadable := next((sign for sign in label + name if sign < " " or "\ud800" <= sign <= "\udfff"), None):
             raise InputError(f"{where}: {label or name!r} has the sign {unreadable!r}: save the file as CSV in UTF-8")
+        if formula := next(filter(is_formula, (label, name)), None):
+            raise InputError(f"{where}: the name {formula!r} is a formula to a spreadsheet: let it begin otherwise")
         index = _item(where, record["index"], record.get("filepath", ""), filepaths)
         if not train[index]:
             raise InputError(f"{where}: item {index} is a test item: answer for train items only, remove that row")

@@ -12,6 +12,7 @@ import numpy as np
 from hume_ssl.consensus import chosen_spaces, neighbour_agreement, vote_share
 from hume_ssl.errors import InputError
 from hume_ssl.files import read_csv, table_of
+from hume_ssl.harmless import is_formula
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import (
     DISCOVER,
@@ -92,6 +93,8 @@ def read_given_names(path: Path, present: list[str]) -> list[str]:
             raise InputError(f"{path} row {row}: the name has {len(name)} signs: give at most {LONGEST}")
         if unreadable := next((sign for sign in name if sign < " " or "\ud800" <= sign <= "\udfff"), None):
             raise InputError(f"{path} row {row}: {name!r} has the sign {unreadable!r}: save the file as CSV in UTF-8")
+        if is_formula(name):
+            raise InputError(f"{path} row {row}: {name!r} is a formula to a spreadsheet: let the name begin otherwise")
         names[int(text)] = name or names[int(text)]
     return names
 

@@ -15,6 +15,7 @@ from hume_ssl.broken import Broken, leave_out_listed
 from hume_ssl.config import DiscoverRecipe, load_recipe
 from hume_ssl.errors import InputError
 from hume_ssl.files import read_csv, table_of
+from hume_ssl.harmless import is_formula
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
 
@@ -86,6 +87,11 @@ def read_names(run: RunFolder, k: int) -> list[str]:
     for label in range(k):
         if not names.get(str(label)):
             raise InputError(f"{run.classes_csv} has no name for class {label}: give every class 0 to {k - 1} one")
+        if is_formula(names[str(label)]):
+            raise InputError(
+                f"{run.classes_csv}: the name {names[str(label)]!r} of class {label} is a formula to a spreadsheet: "
+                "let it begin otherwise"
+            )
     return [names[str(label)] for label in range(k)]
 
 

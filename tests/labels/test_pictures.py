@@ -86,7 +86,7 @@ def test_files_of_one_name_keep_their_path(photos: Path) -> None:
         "a/1.png": "a__1.png",
         "b/1.png": "b__1.png",
         "b/2.png": "2.png",
-        "=1+1.png": "=1+1.png",
+        "./=1+1.png": "_=1+1.png",
         "-rf.png": "-rf.png",
         "c/<b>&'.png": "<b>&'.png",
     }

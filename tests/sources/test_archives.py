@@ -198,13 +198,13 @@ def test_an_image_that_says_it_is_huge_is_refused_unread(tmp_path: Path) -> None
     data = bytearray((tmp_path / "a.zip").read_bytes())
     struct.pack_into("<I", data, data.index(b"PK\1\2") + 24, (1 << 30) + 1)  # its size, in the central directory
     (tmp_path / "a.zip").write_bytes(data)
-    refuses(tmp_path / "a.zip", "'a.png'", "1.0 GiB")
+    refuses(tmp_path / "a.zip", "'a.png'", "1,024 MiB")
     member = tarfile.TarInfo("a.png")
     member.size = 3 << 30
     with open(tmp_path / "a.tar", "wb") as file:  # with a hole where the image would be
         file.write(member.tobuf())
         file.truncate(512 + member.size + 1024)
-    refuses(tmp_path / "a.tar", "'a.png'", "3.0 GiB")
+    refuses(tmp_path / "a.tar", "'a.png'", "3,072 MiB")
 
 
 def test_no_more_is_unpacked_than_was_declared(tmp_path: Path) -> None:
