@@ -91,7 +91,7 @@ def test_files_of_one_name_keep_their_path(photos: Path) -> None:
         "c/<b>&'.png": "<b>&'.png",
     }
     apart = file_names(one, [Path(path).parts[0] for path in one.filepaths])
-    assert sorted(apart) == sorted(Path(path).name for path in one.filepaths)
+    assert sorted(apart) == sorted(Path(path).name.replace("=1", "_=1") for path in one.filepaths)
 
 
 @pytest.mark.parametrize("copy", [False, True])
