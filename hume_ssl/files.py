@@ -21,7 +21,6 @@ from hume_ssl.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
 
 # Columns that are text whatever they look like: a file may be called "007" or "NA".
 TEXT_COLUMNS = ("filepath", "file", "file_name", "split", "class_name", "name", "reason", "stop_reason", "left_out")
@@ -178,42 +177,6 @@ def read_npy(path: Path, mmap: bool = True) -> np.ndarray[Any, Any]:
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} is not a readable npy array (a pickle, cut short, or another format)") from error
     return array
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
-    """Write named tensors, and `facts` (JSON values) about them.
-
-    The facts go under one key, since the library writes several keys in an order that changes from run to run.
-    """
-    from safetensors.torch import save
-
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Not `save_file`: it makes files that only their owner may read.
-    write_bytes(path, save(contiguous, metadata={"hume_ssl": json.dumps(plain(facts), sort_keys=True)}))
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `write_safetensors` wrote. Raises InputError if the file is absent or broken."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
-            facts = json.loads((file.metadata() or {}).get("hume_ssl", "{}"))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return tensors, facts
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The tensors that `write_safetensors` wrote, as arrays, for those who have no need of torch. Raises likewise."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
 
 
 def plain(value: Any) -> Any:

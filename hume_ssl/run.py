@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hume_ssl import claims, disk, files
+from hume_ssl import claims, disk, files, tensor_files
 from hume_ssl.disk import atomic_path
 from hume_ssl.errors import InputError
 from hume_ssl.files import sha256_array, sha256_file
@@ -187,8 +187,8 @@ class RunFolder(RunRecord):
         return files.read_npy(self.unaltered(path))
 
     def read_safetensors(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """`files.read_safetensors` of an unaltered file."""
-        return files.read_safetensors(self.unaltered(path))
+        """`tensor_files.read_safetensors` of an unaltered file."""
+        return tensor_files.read_safetensors(self.unaltered(path))
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """`files.read_json` of an unaltered file."""
@@ -205,7 +205,7 @@ class RunFolder(RunRecord):
     write_json = staticmethod(files.write_json)
     write_csv = staticmethod(files.write_csv)
     write_npy = staticmethod(files.write_npy)
-    write_safetensors = staticmethod(files.write_safetensors)
+    write_safetensors = staticmethod(tensor_files.write_safetensors)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else ""

@@ -20,8 +20,9 @@ import torch
 from hume_ssl import claims
 from hume_ssl.disk import TEMPORARY
 from hume_ssl.errors import InputError
-from hume_ssl.files import csv_bytes, plain, read_csv, read_npy, read_safetensors, table_of, write_csv
+from hume_ssl.files import csv_bytes, plain, read_csv, read_npy, table_of, write_csv
 from hume_ssl.run import RunFolder, atomic_path, decide, sha256_array, sha256_file
+from hume_ssl.tensor_files import read_safetensors
 
 IDENTITY = {"search.seed": 1, "data.classes": 10, "data.images": "a" * 64, "spaces.encoders": ("x", "y")}
 OTHER = {**IDENTITY, "search.seed": 2, "data.images": "b" * 64, "new.key": 0.5}

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import read_safetensors, write_safetensors
 from hume_ssl.items import Items
 from hume_ssl.spaces.spec import EncoderSpec
+from hume_ssl.tensor_files import read_safetensors, write_safetensors
 
 WIDTH = 0.7
 DIM = 1024

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from hume_ssl.errors import InputError
-from hume_ssl.files import read_safetensors
 from hume_ssl.spaces.preprocess import Preprocess
 from hume_ssl.spaces.spec import EncoderSpec
 from hume_ssl.spaces.weights_files import load_strictly
+from hume_ssl.tensor_files import read_safetensors
 
 FORMAT = "hume_ssl encoder 1"
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.consensus import match
-from hume_ssl.files import read_arrays
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.table import Found
+from hume_ssl.tensor_files import read_arrays
 
 
 @dataclass(frozen=True)

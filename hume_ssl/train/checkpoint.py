@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hume_ssl import disk, files
+from hume_ssl import disk, tensor_files
 from hume_ssl.errors import InputError
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
@@ -27,14 +27,14 @@ def save(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     """
     if (folder / LAST).exists():
         os.replace(folder / LAST, folder / PREVIOUS)  # killed here, `load` finds the previous one
-    files.write_safetensors(folder / LAST, tensors, facts)
+    tensor_files.write_safetensors(folder / LAST, tensors, facts)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest whole checkpoint as (tensors, facts); None where there is none."""
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            return files.read_safetensors(path)
+            return tensor_files.read_safetensors(path)
         except InputError:
             continue
     return None

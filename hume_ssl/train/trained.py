@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hume_ssl import __version__, files
+from hume_ssl import __version__, tensor_files
 from hume_ssl.errors import InputError
 from hume_ssl.items import Items
 from hume_ssl.progress import Progress, Silent
@@ -104,12 +104,12 @@ def rebuild(facts: Mapping[str, Any]) -> nn.Module:
 
 def save(path: Path, state_dict: Mapping[str, Tensor], facts: Mapping[str, Any], class_names: list[str]) -> None:
     """Write weights and facts to one safetensors file: the same bytes for the same training."""
-    files.write_safetensors(path, state_dict, {**facts, "class_names": class_names, "hume_ssl": __version__})
+    tensor_files.write_safetensors(path, state_dict, {**facts, "class_names": class_names, "hume_ssl": __version__})
 
 
 def load(path: Path) -> Trained:
     """The network that :func:`save` wrote, on the CPU, in evaluation mode. Raises InputError for any other file."""
-    tensors, facts = files.read_safetensors(path)
+    tensors, facts = tensor_files.read_safetensors(path)
     return from_state(tensors, facts, str(path))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hume_ssl.files import read_safetensors
+from hume_ssl.tensor_files import read_safetensors
 from tests.conftest import DISCOVER, SELECT, TRAIN, Hume, artefacts_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from hume_ssl import distributed
-from hume_ssl.files import read_safetensors
+from hume_ssl.tensor_files import read_safetensors
 from tests.conftest import TRAIN, Hume, files_of
 from tests.e2e.test_torchrun import torchrun, workers
 

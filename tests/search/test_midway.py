@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hume_ssl.files import read_safetensors, write_safetensors
 from hume_ssl.schema import SearchConfig
 from hume_ssl.search import midway, prepare_spaces
 from hume_ssl.search.engine import UNCHANGED, BatchResult, search_batch
 from hume_ssl.search.midway import Midway
 from hume_ssl.search.solvers import Solvers
+from hume_ssl.tensor_files import read_safetensors, write_safetensors
 
 
 class Killed(Exception):

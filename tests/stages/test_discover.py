@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from hume_ssl.files import read_safetensors
 from hume_ssl.stages.outcome import warnings_of
+from hume_ssl.tensor_files import read_safetensors
 from tests.conftest import DISCOVER, Hume, artefacts_of
 
 QUICK = ["--classes", "4", "--searches", "2", "--set", "search.iterations=4"]

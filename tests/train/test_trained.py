@@ -12,8 +12,8 @@ from PIL import Image
 
 import hume_ssl
 from hume_ssl.errors import InputError
-from hume_ssl.files import read_safetensors, write_safetensors
 from hume_ssl.items import load_items
+from hume_ssl.tensor_files import read_safetensors, write_safetensors
 from hume_ssl.train import TrainResult, predict, prediction, train_fixmatch, trained
 from hume_ssl.train.sources import PixelSource
 from hume_ssl.train_config import TrainConfig
