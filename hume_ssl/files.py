@@ -174,7 +174,7 @@ def read_npy(path: Path, mmap: bool = True) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # what parses the header raises whatever a broken one leads to, as TokenError
         raise InputError(f"{path} is not a readable npy array (a pickle, cut short, or another format)") from error
     return array
 

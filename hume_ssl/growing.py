@@ -7,6 +7,7 @@ there: who sees NAME.npy sees all of it.
 from __future__ import annotations
 
 import json
+import operator
 import os
 import shutil
 from pathlib import Path
@@ -42,9 +43,9 @@ class GrowingArray:
             known = json.loads(self.record.read_text(encoding="utf-8"))
             array = np.lib.format.open_memmap(self.growing, mode="r+")
             if known["key"] == self.key and array.shape == shape and array.dtype == dtype:
-                self.chunks, self.facts, self._array = int(known["chunks"]), dict(known["facts"]), array
+                self.chunks, self.facts, self._array = operator.index(known["chunks"]), dict(known["facts"]), array
                 return array
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # not there, or half a record: from the start
         self.forget()
         needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        with any_text():
+        with any_text(), warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are cut to the header
             table = pd.read_csv(
                 path,
                 dtype=str,
@@ -44,6 +46,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
             )
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; check its path") from None
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"{path} has rows with more fields than its header: correct it") from error
     except (ValueError, OSError) as error:  # empty, ragged, not UTF-8
         raise InputError(f"cannot read {path} as a CSV: {error}") from error
     missing = [name for name in columns if name not in table.columns]

@@ -86,7 +86,7 @@ def _split_file(n: int, path: Path, filepaths: Sequence[str], root: Path | None)
         array = open_array(path)
         if array.ndim != 1 or array.dtype.kind not in "US":
             raise InputError(f"{path} is {array.dtype} of shape {array.shape}; a split is n words, train or test")
-        words = array.astype(np.str_).tolist()
+        words = _words(array, path)
     if len(words) != n:
         raise InputError(f"{path} has {len(words)} rows for {n} items; give one an item")
     for i, word in enumerate(words):
@@ -139,7 +139,15 @@ def _label_texts(array: NDArray[Any], path: Path) -> list[str]:
         raise InputError(f"{path} is {array.dtype}; labels are whole numbers or words")
     if array.dtype.kind == "b":
         array = array.astype(np.int64)
-    return [str(value) for value in array.astype(np.str_)]
+    return _words(array, path)
+
+
+def _words(array: NDArray[Any], path: Path) -> list[str]:
+    """The texts in an array; raises InputError where a sign in one is none, as in a damaged file."""
+    try:
+        return [str(value) for value in array.astype(np.str_)]
+    except (ValueError, SystemError) as error:
+        raise InputError(f"{path} holds text that is not Unicode: save it again with numpy.save") from error
 
 
 def _number(values: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

@@ -44,9 +44,9 @@ class RunRecord(RunPaths):
             record = json.loads(self.run_json.read_text(encoding="utf-8", errors="surrogateescape"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {self.run_json}: {error}: name another folder with --run") from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
+        if not isinstance(record, dict) or record.get("format") != FORMAT or not _are_stages(record.get("stages")):
             raise InputError(f"{self.run_json} is no record of {FORMAT!r}: name another folder with --run")
         return record
 
@@ -119,6 +119,18 @@ class RunRecord(RunPaths):
             self.update({})  # a folder with a log and no run.json would be refused as somebody else's
         with disk.naming(self.log_txt), open(self.log_txt, "a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"{now()} {text}\n")
+
+
+def _are_stages(value: object) -> bool:
+    """Whether these may be records of stages, as far as every stage has the same."""
+    return isinstance(value, dict) and all(
+        isinstance(stage, dict)
+        and stage.get("status") in ("unfinished", "finished")
+        and isinstance(stage.get("identity"), dict)
+        and isinstance(stage.get("artefacts", {}), dict)
+        and (stage["status"] == "unfinished" or isinstance(stage.get("finished"), str))
+        for stage in value.values()
+    )
 
 
 def now() -> str:

@@ -104,7 +104,7 @@ def _from_names(root: Path, names: list[str]) -> FileSource:
     sizes = np.zeros(len(names), dtype=np.int64)
     for i, name in enumerate(names):
         path = root / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # false too for a name that no file can have
             raise InputError(f"the image {path} does not exist; check the list")
         sizes[i] = path.stat().st_size
     return FileSource(root, list(names), sizes)
