@@ -143,7 +143,7 @@ def given_space(items: Items, spec: EncoderSpec) -> NDArray[Any]:
     from hume_ssl.spaces.loading import check_space, load_space
 
     array = load_space(spec.name)
-    check_space(array, spec.name)
+    check_space(array, spec.name, whole=False)
     if len(array) != len(items):
         raise InputError(f"{spec.name} has {len(array)} rows for {len(items)} items: give one row an item, in order")
     return array

@@ -73,7 +73,7 @@ def space_of_new(
     width = int(run.read_npy(run.spaces / record["file"]).shape[1])
     if role.name in given:
         array = load_space(given[role.name])
-        check_space(array, given[role.name], labeller=role.name == "labeller")
+        check_space(array, given[role.name], labeller=role.name == "labeller", whole=False)
         if array.shape[1] != width:
             raise InputError(f"{given[role.name]} has {array.shape[1]} columns, the {role.name} of the run {width}")
         return array
