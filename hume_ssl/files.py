@@ -198,17 +198,32 @@ def write_npy(path: Path, array: np.ndarray[Any, Any]) -> None:
 def read_npy(path: Path, mmap: bool = True) -> np.ndarray[Any, Any]:
     """Read an array, memory-mapped and read-only unless `mmap` is false.
 
-    Raises InputError if the file is absent, a pickle, cut short or no npy file.
+    Raises InputError if the file is absent, a pickle, cut short, no npy file or one of several arrays (npz).
     """
     import numpy as np
 
     try:
-        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        # Always mapped: numpy would make room for the shape in the header before it looks at the size of the file.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # ValueError, EOFError, TokenError, RecursionError, BadZipFile ... by what is damaged
         raise InputError(f"{path} is not a readable npy array (a pickle, cut short, or another format)") from error
-    return array
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} holds several arrays (npz); save the one meant with numpy.save as .npy")
+    made: np.ndarray[Any, Any] = array if mmap else np.array(array)
+    return made
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises InputError if the file is absent, or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
+        raise InputError(f"{path} is damaged, and no JSON: {error}: put a whole one back") from error
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
@@ -233,6 +248,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
             facts = json.loads((file.metadata() or {}).get("hume_ssl", "{}"))
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: the facts in its header are no JSON ({error}): make it again") from error
+    if not isinstance(facts, dict):
+        raise InputError(f"{path} is damaged: the facts in its header are no table: make it again")
     return tensors, facts
 
 

@@ -20,6 +20,7 @@ from hume_ssl import claims, files
 from hume_ssl.errors import InputError
 from hume_ssl.files import atomic_path, sha256_array, sha256_file
 from hume_ssl.run_paths import RunPaths, patterns_of
+from hume_ssl.run_record import fault_of
 from hume_ssl.states import Decision, differences, next_step
 
 __all__ = ["Decision", "RunFolder", "atomic_path", "decide", "differences", "sha256_array", "sha256_file"]
@@ -93,10 +94,12 @@ class RunFolder(RunPaths):
             record = json.loads(self.run_json.read_text(encoding="utf-8", errors="surrogateescape"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {self.run_json}: {error}: name another folder with --run") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{self.run_json} is no record of {FORMAT!r}: name another folder with --run")
+        if fault := fault_of(record):
+            raise InputError(f"{self.run_json} is damaged: {fault}: put a whole one back, or name another with --run")
         return record
 
     def check(self) -> None:
@@ -257,6 +260,7 @@ class RunFolder(RunPaths):
     write_npy = staticmethod(files.write_npy)
     write_safetensors = staticmethod(files.write_safetensors)
     read_csv = staticmethod(files.read_csv)
+    read_json = staticmethod(files.read_json)
     read_npy = staticmethod(files.read_npy)
     read_safetensors = staticmethod(files.read_safetensors)
 

@@ -34,7 +34,7 @@ class Midway:
 
     def of(self, seeds: Sequence[int]) -> State | None:
         """The state that was kept of a batch with these seeds, or None."""
-        return self.kept if self.kept is not None and self.kept[1]["seeds"] == list(seeds) else None
+        return self.kept if self.kept is not None and self.kept[1].get("seeds") == list(seeds) else None
 
     def offer(self, state: Callable[[], State]) -> None:
         """Keep what `state` returns, if the last one kept is old enough."""

@@ -128,7 +128,7 @@ def _of_split(folder: Path, split: str | None) -> Path:
         return folder
     try:
         splits = [str(name) for name in json.loads(listing.read_text(encoding="utf-8"))["splits"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"cannot read {listing}: {error!r}; save the data set again") from error
     if split not in splits:
         what = "several splits" if split is None else f"no split {split!r}"

@@ -38,7 +38,9 @@ def read_state(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read the weights {path}: {error}; copy the file again") from error
     if isinstance(state, dict):
         state = next((state[key] for key in NESTED if isinstance(state.get(key), dict)), state)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise InputError(f"{path} is no plain state dict of tensors; save model.state_dict() with torch.save")
     if state and all(key.startswith(WRAPPER) for key in state):
         return {key.removeprefix(WRAPPER): value for key, value in state.items()}
@@ -60,7 +62,7 @@ def load_strictly(network: nn.Module, state: dict[str, Any], encoder: str, path:
         # Not strict=True: its message lists all keys; and only load_state_dict knows which ones old files may lack.
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:  # the first line is a title, the next the first tensor of another shape
-        raise InputError(f"{where}: {str(error).splitlines()[1].strip()}") from error
+        raise InputError(f"{where}: {(str(error).splitlines() * 2)[1].strip()}") from error
     if missing:
         raise InputError(f"{where}: {missing[0]} is missing ({len(missing)} keys in all)")
     if unexpected:

@@ -23,7 +23,7 @@ from hume_ssl.search import label_items
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.inputs import Role
 from hume_ssl.stages.new_spaces import check_sources, space_of_new
-from hume_ssl.stages.table import Found, stored_recipe, stored_roles
+from hume_ssl.stages.table import Found, check_as_left, stored_recipe, stored_roles
 
 Ids = NDArray[np.int64]
 
@@ -92,6 +92,8 @@ def assign_classes(
 
 def _vote(run: RunFolder, found: Found, new: Any, old: Any) -> tuple[Ids, NDArray[np.float64]]:
     """Labels (m,) and agreement (m,) of the labellings (r, m) of new items, beside those (r, n) of the run's own."""
+    for path in (run.searches_csv, run.matching):
+        check_as_left(run, path)
     table = run.read_csv(run.searches_csv)
     weights = table["weight"].to_numpy(dtype=np.float64) if "weight" in table else np.ones(len(old))
     answered = found.answered is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.config import DiscoverRecipe, TrainConfig, TrainRecipe, override
+from hume_ssl.errors import InputError
 from hume_ssl.files import locked
 from hume_ssl.items import Items
 from hume_ssl.progress import track
@@ -131,7 +131,9 @@ def make_views(
     with locked(path.parent):  # a second training waits for the views that the first one makes, and finds them
         with track(len(items), f"views ({config.encoder})", show=show) as progress:
             embed_views(items, spec, plan, path, device=torch.device(device), progress=progress)
-        known = json.loads(run.views_json.read_text(encoding="utf-8")) if run.views_json.is_file() else {}
+        known = run.read_json(run.views_json) if run.views_json.is_file() else {}
+        if not isinstance(known, dict):
+            raise InputError(f"{run.views_json} is damaged: remove it, it is written again")
         if path.name not in known:
             run.write_json(run.views_json, {**known, path.name: facts})
 

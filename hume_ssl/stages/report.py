@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hume_ssl.distributed import refuse
 from hume_ssl.errors import InputError
+from hume_ssl.files import read_json
 from hume_ssl.items import Items
 from hume_ssl.progress import duration
 from hume_ssl.report.confused import confusion
@@ -128,7 +130,30 @@ def _evaluation(run: RunFolder, found: Found, warnings: list[str]) -> dict[str, 
     if record["identity"].get("consensus") != found.digest:
         warnings.append("evaluation.json is of an older consensus and left out: run hume-ssl evaluate again")
         return {}
-    return dict(json.loads(run.evaluation_json.read_text(encoding="utf-8")))
+    return read_figures(run.evaluation_json)
+
+
+def read_figures(path: Path) -> dict[str, Any]:
+    """The figures of an evaluation. Raises InputError where the file holds none."""
+    figures = read_json(path)
+    if not isinstance(figures, dict):
+        raise InputError(f"{path} is damaged: run hume-ssl evaluate again")
+    return figures
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The rows of a training's figures, each by name. Raises InputError where the file holds something else."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {error}: train again with --overwrite") from error
+    if not all(isinstance(row, dict) and all(_is_figure(value) for value in row.values()) for row in rows):
+        raise InputError(f"{path} is damaged: train again with --overwrite")
+    return rows
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or type(value) in (int, float)
 
 
 def _trainings(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
@@ -139,7 +164,7 @@ def _trainings(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
         if stage.startswith("train/") and record["status"] == "finished" and "stale" not in record:
             path = run.metrics_jsonl(name)
             if path.is_file():
-                histories[name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+                histories[name] = read_history(path)
     return histories
 
 

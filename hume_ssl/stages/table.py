@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ from hume_ssl.errors import InputError
 from hume_ssl.files import table_of
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
+from hume_ssl.spaces.loading import load_space
 
 DISCOVER, CLASS_COUNT, ANSWERS = "discover", "class-count", "answers"
+FILE = re.compile(r"[^/\\\0]+\.npy")
 UNASKED = -2  # of an item about which no person was asked
 
 
@@ -48,7 +50,7 @@ def require_discover(run: RunFolder) -> dict[str, Any]:
     if record["status"] != "finished":
         raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run_flag(run)} first")
     name = run.consensus_csv.name
-    if not run.consensus_csv.is_file() or sha256_file(run.consensus_csv) != record["artefacts"][name]:
+    if not run.consensus_csv.is_file() or sha256_file(run.consensus_csv) != record.get("artefacts", {}).get(name):
         raise InputError(
             f"{run.consensus_csv} is not as discover left it: run hume-ssl discover --overwrite{run_flag(run)}, "
             "which makes it again"
@@ -76,7 +78,7 @@ def load_found(run: RunFolder) -> Found:
 def _answered(run: RunFolder, n: int, digest: str) -> NDArray[np.int64] | None:
     """(n,) what a person said of each item; None unless the present consensus was made with all those answers."""
     record = run.stage(ANSWERS)
-    if record.get("status") != "finished" or record["identity"]["consensus"] != digest or run.changed(ANSWERS):
+    if record.get("status") != "finished" or record["identity"].get("consensus") != digest or run.changed(ANSWERS):
         return None
     table = run.read_csv(run.answers_csv)
     said = np.full(n, UNASKED, dtype=np.int64)
@@ -117,7 +119,14 @@ def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     if not run.spaces_json.is_file():
         raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run_flag(run)}")
     roles = stored_roles(run)
-    names, spaces = list(roles), [run.read_npy(run.spaces / record["file"]) for record in roles.values()]
+    names, spaces = list(roles), [load_space(run.spaces / record["file"]) for record in roles.values()]
+    again = f"put spaces/ back, or run discover --overwrite{run_flag(run)}"
+    if not spaces:
+        raise InputError(f"{run.spaces_json} names no space: {again}")
+    items = run.stage(DISCOVER).get("items") or len(spaces[0])
+    for record, space in zip(roles.values(), spaces, strict=True):
+        if len(space) != items:
+            raise InputError(f"{run.spaces / record['file']} has {len(space)} rows for {items} items: {again}")
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
 
 
@@ -125,8 +134,22 @@ def stored_roles(run: RunFolder) -> dict[str, dict[str, Any]]:
     """The records of spaces.json that serve a discover: labeller, judge, judge-2 ...; {} where there are none."""
     if not run.spaces_json.is_file():
         return {}
-    known = json.loads(run.spaces_json.read_text(encoding="utf-8"))
+    known = run.read_json(run.spaces_json)
+    records = known.values() if isinstance(known, dict) else [None]
+    if not all(isinstance(one, dict) and FILE.fullmatch(str(one.get("file"))) for one in records):
+        raise InputError(f"{run.spaces_json} is damaged: put it back, or run discover --overwrite{run_flag(run)}")
     return {name: record for name, record in known.items() if name == "labeller" or name.partition("-")[0] == "judge"}
+
+
+def check_as_left(run: RunFolder, path: Path) -> None:
+    """Raise InputError where a file of the finished discover has other bytes than it left; runs of before it was
+    recorded have no say."""
+    artefacts = run.stage(DISCOVER).get("artefacts", {})
+    digest = artefacts.get(path.relative_to(run.path).as_posix())
+    if digest is not None and (not path.is_file() or sha256_file(path) != digest):
+        raise InputError(
+            f"{path} is not as discover left it: put it back, or run hume-ssl discover --overwrite{run_flag(run)}"
+        )
 
 
 def every_space(run: RunFolder) -> list[NDArray[Any]]:
@@ -140,16 +163,24 @@ def stored_items(run: RunFolder) -> Items:
     record, recipe = require_discover(run), stored_recipe(run)
     if recipe.data.images is None:
         return bare_items(int(record["items"]))
-    items, wanted = load_items(recipe.data.images, root=recipe.data.root), record["identity"]["data.images"]
+    items, wanted = load_items(recipe.data.images, root=recipe.data.root), record["identity"].get("data.images")
     if items.hash != wanted and run.broken_csv.is_file():  # all of them are there, the broken ones too
-        table = run.read_csv(run.broken_csv)
-        items = leave_out_listed(items, table["filepath"].tolist(), table["position"].tolist())
+        items = leave_out_broken(run, items)
     if items.hash != wanted:
         raise InputError(
             f"the images {recipe.data.images} are not those of {run.path} any more: put them back, or run discover "
             "on them in another folder with --run"
         )
     return items
+
+
+def leave_out_broken(run: RunFolder, items: Items) -> Items:
+    """All items that are there, without those that broken.csv lists. Raises InputError for what is no such list."""
+    table = run.read_csv(run.broken_csv)
+    if missing := {"filepath", "position"} - set(table.columns):
+        raise InputError(f"{run.broken_csv} has no column {sorted(missing)[0]!r}: put it back as discover left it")
+    positions = whole_numbers(run.broken_csv, table["position"], 1 << 40, "the number of an image")
+    return leave_out_listed(items, table["filepath"].tolist(), positions.tolist())
 
 
 def write_broken(run: RunFolder, broken: Sequence[Broken]) -> None:
@@ -165,8 +196,8 @@ def pretrained_encoders(run: RunFolder) -> dict[str, str]:
         if name.startswith("pretrain/") and record["status"] == "finished":
             path = run.pretrain_encoder(name.partition("/")[2]).absolute()
             if path.is_file():
-                network = record["identity"]["pretrain.network"]
-                found[str(record["identity"]["data.images"])] = f"pretrained:{network}@{path}"
+                network = record["identity"].get("pretrain.network")
+                found[str(record["identity"].get("data.images"))] = f"pretrained:{network}@{path}"
     return found
 
 
@@ -182,8 +213,8 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
     if table.empty:
         raise InputError(f"{path} has no rows: make it again with select --overwrite")
     n, k = len(found.labels), len(found.names)
-    index = _whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
-    label = _whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
+    index = whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
+    label = whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
     label = first_of_name(found.names)[label]
     doubled = pd.Series(index).duplicated().to_numpy()
     if doubled.any():
@@ -201,7 +232,8 @@ def run_flag(run: RunFolder) -> str:
     return "" if str(run.path) == "hume-run" else f" --run {shlex.quote(str(run.path))}"
 
 
-def _whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:
+def whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:
+    """(m,) a column of whole numbers from 0 to below a limit. Raises InputError, naming the row, for any other cell."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     bad = ~(np.isfinite(numbers) & (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < limit))
     if bad.any():

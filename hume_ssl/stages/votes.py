@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hume_ssl.consensus import match
 from hume_ssl.files import read_arrays
 from hume_ssl.run import RunFolder
-from hume_ssl.stages.table import Found
+from hume_ssl.stages.table import Found, check_as_left
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Votes:
 
 def stored_votes(run: RunFolder, found: Found) -> Votes:
     """The votes of a finished run; `found` is its consensus as `load_found` has it."""
+    for path in (run.labellings_npy, run.searches_csv, run.matching):
+        check_as_left(run, path)
     labellings = run.read_npy(run.labellings_npy)
     table = run.read_csv(run.searches_csv)
     # Runs from before votes had weights counted them alike.
