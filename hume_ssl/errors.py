@@ -1,5 +1,7 @@
 """The one error that means: the user's input is wrong."""
 
+LONGEST = 2000  # signs of a message
+
 
 class InputError(ValueError):
     """The user's input is wrong; the command line turns this into one line on stderr and exit code 2.
@@ -12,5 +14,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str, table: str = "") -> None:
         # Messages of libraries, quoted in ours, may span lines; a user sees one.
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # Nor the thousands of signs that a damaged file may have in the place of a name.
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
         self.table = table

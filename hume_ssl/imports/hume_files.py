@@ -52,8 +52,10 @@ def read_task(path: Path) -> NDArray[np.float32]:
     import torch
     from torch import nn
 
+    from hume_ssl.spaces.weights_files import load_tensors
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except Exception as error:  # a damaged file raises whatever its opcodes lead to
         raise InputError(f"{path} is no state dict of tensors alone: {_first_line(error)}; it is not read") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -94,7 +96,7 @@ def read_score(path: Path) -> float:
     try:
         # Before it is loaded: Python makes room for whatever length or number a pickle says.
         for opcode, argument, _ in pickletools.genops(data):  # refuses lengths beyond the end
-            if "PUT" in opcode.name and int(argument) > len(data):
+            if "PUT" in opcode.name and int(argument or 0) > len(data):
                 raise ValueError(f"it numbers {argument} values in {len(data)} bytes")
         value = _Reader(io.BytesIO(data)).load()
     except InputError:

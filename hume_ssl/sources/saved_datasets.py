@@ -151,7 +151,11 @@ def _image_column(folder: Path) -> str:
 def _image_table(folder: Path, column: str) -> Any:
     """The data set with the columns COLUMN.bytes and COLUMN.path alone, undecoded."""
     chosen = _load(folder).select_columns([column])
-    return chosen.cast_column(column, _library().Image(decode=False)).flatten()
+    try:
+        chosen.data.validate(full=True)  # places beyond the end of a damaged file would end the process
+        return chosen.cast_column(column, _library().Image(decode=False)).flatten()
+    except Exception as error:  # ValueError, pyarrow's own, TypeError ... by what is damaged
+        raise InputError(f"cannot read the data set in {folder}: {error}; save it again") from error
 
 
 def _load(folder: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ def read_state(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except FileNotFoundError:
         raise InputError(f"there is no weights file {path}; check its path") from None
     except pickle.UnpicklingError as error:
@@ -45,6 +47,24 @@ def read_state(path: Path) -> dict[str, Any]:
     if state and all(key.startswith(WRAPPER) for key in state):
         return {key.removeprefix(WRAPPER): value for key, value in state.items()}
     return state
+
+
+def load_tensors(path: Path) -> Any:
+    """What torch.save wrote, without running what is in it; raises whatever a damaged file leads to."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    with _Bounded(path) as old:
+        return torch.load(old, map_location="cpu", weights_only=True)
+
+
+class _Bounded(io.FileIO):
+    """A file of which no read makes room for more than is left, whatever length a damaged pickle says."""
+
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def load_strictly(network: nn.Module, state: dict[str, Any], encoder: str, path: Path | None) -> None:

@@ -19,7 +19,7 @@ from hume_ssl.stages import select as selecting
 from hume_ssl.stages.answer_file import read_answers
 from hume_ssl.stages.answers import answers_kept, merge_answers, write_answers
 from hume_ssl.stages.naming import present_names, read_given_names, take_names
-from hume_ssl.stages.table import UNASKED, Found, load_found, run_flag
+from hume_ssl.stages.table import UNASKED, Found, check_as_left, load_found, run_flag
 
 
 def select(
@@ -103,6 +103,7 @@ def write_ask(run: RunFolder, count: int, say: Callable[[str], None], *, overwri
         record = run.stage(stage)
         return {**facts, "n": record["n"], "settles": record["settles"]}
     before = None if found.answered is None else np.flatnonzero(found.answered > UNASKED)
+    check_as_left(run, run.labellings_npy)
     labellings = np.asarray(run.read_npy(run.labellings_npy))
     k = len(found.names)
     asked = ask_items(labellings, found.labels, found.agreement, k, count, train=found.train, answered=before)

@@ -170,6 +170,8 @@ def read_tried(path: Path) -> list[Tried]:
             numbers = all(isinstance(value, int | float) for value in asdict(one).values())
             if not numbers or one.k != int(one.k) or one.k < 2:
                 raise ValueError(f"in the row of k = {one.k}")
+        if not tried:
+            raise ValueError("it has no rows")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged: {error}: try again with --overwrite") from error
     return tried

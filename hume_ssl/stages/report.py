@@ -20,7 +20,15 @@ from hume_ssl.report.page import Report, page
 from hume_ssl.run import RunFolder
 from hume_ssl.stages.answer_file import DEFAULT_NAME
 from hume_ssl.stages.report_pictures import cards_of, map_of
-from hume_ssl.stages.table import DISCOVER, Found, load_found, read_labels, run_flag, stored_items, stored_roles
+from hume_ssl.stages.table import (
+    DISCOVER,
+    Found,
+    load_found,
+    read_labels,
+    run_flag,
+    stored_items,
+    stored_roles,
+)
 from hume_ssl.stages.votes import stored_votes
 
 MAPS = ("pca", "umap")

@@ -22,7 +22,7 @@ from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.spaces.loading import load_space
 
 DISCOVER, CLASS_COUNT, ANSWERS = "discover", "class-count", "answers"
-FILE = re.compile(r"[^/\\\0]+\.npy")
+FILE = re.compile(r"[^/\\\0]{1,120}\.npy")
 UNASKED = -2  # of an item about which no person was asked
 
 
@@ -49,6 +49,10 @@ def require_discover(run: RunFolder) -> dict[str, Any]:
         )
     if record["status"] != "finished":
         raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run_flag(run)} first")
+    if not record.get("classes") or not record.get("items"):
+        raise InputError(
+            f"{run.run_json} is damaged: of discover it says no number of classes and items: put a whole one back"
+        )
     name = run.consensus_csv.name
     if not run.consensus_csv.is_file() or sha256_file(run.consensus_csv) != record.get("artefacts", {}).get(name):
         raise InputError(

@@ -113,7 +113,10 @@ class Training:
             ("label_weights", {"": self.label_weights}),
             ("sums", {"": self.sums}),
             ("shares", {"": self.shares}),
-            ("evaluations", {"": self.evaluations[:0].expand(min(len(tensors["evaluations"]), KEPT), -1)}),
+            (
+                "evaluations",
+                {"": self.evaluations.new_zeros(min(len(tensors["evaluations"]), KEPT), self.evaluations.shape[1])},
+            ),
         ):
             check_like(part(tensors, prefix), present)
         self.model.load_state_dict(part(tensors, "model/"))

@@ -43,12 +43,14 @@ class Reader:
         kind: which edits (`tests.faults.damage.EDITS`).
         seeds: valid files; made in that folder.
         read: what may raise InputError and nothing else.
+        sound: whether all seeds are read; False where some are refused as they are, being files of another kind.
     """
 
     file: str
     kind: str
     seeds: Callable[[], list[bytes]]
     read: Callable[[Path], object]
+    sound: bool = True
 
 
 def npy(*arrays: Any) -> list[bytes]:
@@ -232,7 +234,9 @@ def recipe(kind: Any) -> Callable[[Path], object]:
 def recipes(kind: Any) -> Callable[[], list[bytes]]:
     def seeds() -> list[bytes]:
         names = [config.recipe_path(name) for name in config.recipe_names(kind)]
-        whole = config.to_toml(config.load_recipe(config.recipe_names(kind)[0], kind).resolved())
+        if not names:  # none comes with the package
+            return [config.to_toml(config.PretrainRecipe(name="own")).encode()]
+        whole = config.to_toml(config.load_recipe(names[0].stem, kind).resolved())
         return [*(path.read_bytes() for path in names), whole.encode()]
 
     return seeds
@@ -593,8 +597,21 @@ def evaluation_seeds() -> list[bytes]:
     return [json.dumps(figures, indent=1).encode(), *present(f"train/{TRAINING}/metrics.jsonl")()]
 
 
-def images_of(suffix: str) -> str:
-    return f"one/a.{suffix}"
+def kernel_seeds() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(Path("hume-run/spaces").glob("*.safetensors"))]
+
+
+def kernel_map(path: Path) -> None:
+    from hume_ssl.spaces import kernel
+
+    features, size, channels = kernel.load(path)
+    features.transform(np.zeros((2, *size) if channels == 1 else (2, *size, channels), np.uint8))
+
+
+def views(path: Path) -> None:
+    from hume_ssl.train.feature_views import stored_views
+
+    use(stored_views(path))
 
 
 def look_at_folder(path: Path) -> None:
@@ -626,11 +643,11 @@ def spaces() -> list[bytes]:
 READERS: dict[str, Reader] = {
     "array": Reader("x.npy", "npy", arrays, lambda path: use(inputs.open_array(path))),
     "array, npz inside": Reader(
-        "x.npy", "zip", lambda: [npz(pixels()), *arrays()[:1]], lambda path: use(inputs.open_array(path))
+        "x.npy", "zip", lambda: [npz(pixels()), *arrays()[:1]], lambda path: use(inputs.open_array(path)), sound=False
     ),
     "array read whole": Reader("x.npy", "npy", arrays, lambda path: use(files.read_npy(path, mmap=False))),
     "space": Reader("x.npy", "npy", spaces, read_space),
-    "space, npz": Reader("x.npz", "zip", lambda: [npz(np.ones((3, 2)))], read_space),
+    "space, npz": Reader("x.npz", "zip", lambda: [npz(np.ones((3, 2)))], read_space, sound=False),
     "image array": Reader(
         "i.npy", "npy", lambda: npy(pixels()[None], pixels()[..., 0][None]), lambda path: look(load_items(path))
     ),
@@ -641,7 +658,7 @@ READERS: dict[str, Reader] = {
     "class names": Reader("hume-run/classes.csv", "text", present("classes.csv"), names_file),
     "answers": Reader("answers.csv", "text", answers, read_answers),
     "split csv": Reader("s.csv", "text", truths, split_of),
-    "split npy": Reader("s.npy", "npy", truth_arrays, split_of),
+    "split npy": Reader("s.npy", "npy", truth_arrays, split_of, sound=False),
     "truth csv": Reader("t.csv", "text", truths, truth_of),
     "truth npy": Reader("t.npy", "npy", truth_arrays, truth_of),
     "recipe, discover": Reader("r.toml", "text", recipes("discover"), recipe("discover")),
@@ -685,7 +702,7 @@ READERS: dict[str, Reader] = {
     "saved data set, arrow": Reader(
         "saved/train/data-00000-of-00001.arrow", "binary", saved_seeds("train/data-00000-of-00001.arrow"), saved
     ),
-    "run.json": Reader("hume-run/run.json", "text", present("run.json"), whole_run),
+    "run.json": Reader("hume-run/run.json", "text", present("run.json"), whole_run, sound=False),
     "recipe of a run": Reader("hume-run/recipe.toml", "text", present("recipe.toml"), stored),
     "spaces.json": Reader("hume-run/spaces/spaces.json", "text", present("spaces/spaces.json"), stored),
     "searches.csv": Reader("hume-run/searches/searches.csv", "text", present("searches/searches.csv"), stored),
@@ -697,9 +714,15 @@ READERS: dict[str, Reader] = {
         "hume-run/searches/matching.safetensors", "safetensors", present("searches/matching.safetensors"), stored
     ),
     "predictions, evaluations": Reader(
-        "p.csv", "text", present(f"train/{TRAINING}/predictions.csv", f"train/{TRAINING}/evaluations.csv"), predictions
+        "p.csv",
+        "text",
+        present(f"train/{TRAINING}/predictions.csv", f"train/{TRAINING}/evaluations.csv"),
+        predictions,
+        sound=False,
     ),
-    "figures": Reader("evaluation.json", "text", evaluation_seeds, evaluation_json),
+    "figures": Reader("evaluation.json", "text", evaluation_seeds, evaluation_json, sound=False),
+    "kernel map": Reader("k.safetensors", "safetensors", kernel_seeds, kernel_map),
+    "views": Reader("v.npy", "npy", lambda: npy(np.ones((4, 3, 5), np.float16)), views),
     "growing record": Reader("grow/a.growing.json", "text", growing_seeds, growing),
     "growing array": Reader("grow/a.growing.npy", "npy", growing_array_seeds, growing_array),
     "broken.csv": Reader(
