@@ -62,9 +62,9 @@ def load_tensors(path: Path) -> Any:
 class _Bounded(io.FileIO):
     """A file of which no read makes room for more than is left, whatever length a damaged pickle says."""
 
-    def read(self, size: int | None = -1, /) -> bytes | None:
+    def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
 
 def load_strictly(network: nn.Module, state: dict[str, Any], encoder: str, path: Path | None) -> None:
