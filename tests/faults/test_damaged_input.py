@@ -58,7 +58,13 @@ def limits() -> Iterator[None]:
 def out_of_room(error: BaseException | None) -> bool:
     """Whether a refusal comes from the limit: without it, the reader would have taken the memory."""
     while error is not None:
-        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "alloc_cpu" in str(error):
+        frames = traceback.extract_tb(error.__traceback__)
+        parsing = bool(frames) and frames[-1].name == "parse"  # what Python's parser says of text nested too deeply
+        if (
+            (isinstance(error, MemoryError) and not parsing)
+            or "allocate memory" in str(error)
+            or "alloc_cpu" in str(error)
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False
