@@ -189,6 +189,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: {error}") from error  # the error names line and column
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8 (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits; lists in lists without end
+        raise InputError(f"{path}: not a recipe: {error}") from error
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
 
@@ -267,7 +269,7 @@ def _readings(value: object) -> list[object]:
         return [value]
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML; a number of thousands of digits; lists in lists without end
         return [value]
     return [parsed["value"], value] if len(parsed) == 1 else [value]
 

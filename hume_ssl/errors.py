@@ -2,6 +2,8 @@
 
 from hume_ssl.harmless import as_line
 
+LONGEST = 2000  # signs of a message
+
 
 class InputError(ValueError):
     """The user's input is wrong; the command line turns this into one line on stderr and exit code 2.
@@ -15,5 +17,7 @@ class InputError(ValueError):
     def __init__(self, message: str, table: str = "") -> None:
         # Messages of libraries, quoted in ours, may span lines; a user sees one. A file's name may hold what a terminal
         # obeys, or what is no text.
-        super().__init__(as_line(" ".join(message.split())))
+        line = as_line(" ".join(message.split()))
+        # Nor the thousands of signs that a damaged file may have in the place of a name.
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}")
         self.table = table

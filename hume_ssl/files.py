@@ -171,12 +171,17 @@ def read_npy(path: Path, mmap: bool = True) -> np.ndarray[Any, Any]:
     import numpy as np
 
     try:
-        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        # Always mapped: numpy would make room for the shape in the header before it looks at the size of the file.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # what parses the header raises whatever a broken one leads to, as TokenError
         raise InputError(f"{path} is not a readable npy array (a pickle, cut short, or another format)") from error
-    return array
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path} holds several arrays (npz); save the one meant with numpy.save as .npy")
+    made: np.ndarray[Any, Any] = array if mmap else np.array(array)
+    return made
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,6 @@ there: who sees NAME.npy sees all of it.
 
 from __future__ import annotations
 
-import json
 import operator
 import os
 import shutil
@@ -40,12 +39,13 @@ class GrowingArray:
         than the room on the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            known = json.loads(self.record.read_text(encoding="utf-8"))
+            known = files.read_json(self.record)
+            files.read_npy(self.growing)  # refuses what is no array
             array = np.lib.format.open_memmap(self.growing, mode="r+")
             if known["key"] == self.key and array.shape == shape and array.dtype == dtype:
                 self.chunks, self.facts, self._array = operator.index(known["chunks"]), dict(known["facts"]), array
                 return array
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, InputError):
             pass  # not there, or half a record: from the start
         self.forget()
         needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

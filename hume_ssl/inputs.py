@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.errors import InputError
@@ -23,10 +22,7 @@ def open_array(path: str | Path) -> NDArray[Any]:
     Raises:
         InputError: no such file, no .npy, a pickle, or cut short.
     """
-    array = read_npy(Path(path))
-    if not isinstance(array, np.ndarray):  # numpy.load also opens .npz
-        raise InputError(f"{path} holds several arrays (npz); save the one meant with numpy.save as .npy")
-    return array
+    return read_npy(Path(path))
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:

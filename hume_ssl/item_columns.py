@@ -160,7 +160,7 @@ def _number(values: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def _is_whole(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+    return len(text) <= 4000 and text.removeprefix("-").isdecimal()  # int refuses 4,301 digits
 
 
 def _as_number(split: float | str | Path) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hume_ssl import disk, files
 from hume_ssl.errors import InputError
+from hume_ssl.record_faults import fault_of
 from hume_ssl.run_paths import RunPaths
 
 FORMAT = "hume_ssl run 1"
@@ -46,8 +47,10 @@ class RunRecord(RunPaths):
             return {}
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read {self.run_json}: {error}: name another folder with --run") from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT or not _are_stages(record.get("stages")):
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{self.run_json} is no record of {FORMAT!r}: name another folder with --run")
+        if fault := fault_of(record):
+            raise InputError(f"{self.run_json} is damaged: {fault}: put a whole one back, or name another with --run")
         return record
 
     def check(self) -> None:
@@ -119,18 +122,6 @@ class RunRecord(RunPaths):
             self.update({})  # a folder with a log and no run.json would be refused as somebody else's
         with disk.naming(self.log_txt), open(self.log_txt, "a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"{now()} {text}\n")
-
-
-def _are_stages(value: object) -> bool:
-    """Whether these may be records of stages, as far as every stage has the same."""
-    return isinstance(value, dict) and all(
-        isinstance(stage, dict)
-        and stage.get("status") in ("unfinished", "finished")
-        and isinstance(stage.get("identity"), dict)
-        and isinstance(stage.get("artefacts", {}), dict)
-        and (stage["status"] == "unfinished" or isinstance(stage.get("finished"), str))
-        for stage in value.values()
-    )
 
 
 def now() -> str:

@@ -55,10 +55,12 @@ def _read_safetensors(path: Path, framework: str) -> tuple[dict[str, Any], dict[
         with safe_open(path, framework=framework) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no dict
             facts = json.loads((file.metadata() or {}).get("hume_ssl", "{}"))
-    except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: the facts in its header are no JSON ({error}): make it again") from error
     if not isinstance(facts, dict):
-        raise InputError(f"cannot read {path}: what it says of itself is no JSON object")
+        raise InputError(f"{path} is damaged: the facts in its header are no table: make it again")
     return tensors, facts
 
 

@@ -239,3 +239,10 @@ def test_identity_is_inputs_and_resolved_recipe_less_searches_and_device() -> No
 
 def test_models_without_a_file() -> None:
     assert DiscoverRecipe(name="x").search.searches == 100
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000])
+def test_toml_that_its_reader_trips_over(value: str, tmp_path: Path) -> None:
+    assert "not a recipe" in message(f"[data]\nclasses = {value}", tmp_path)
+    with pytest.raises(InputError, match=r"data\.classes"):
+        override(load_recipe("digits", "discover"), {"data.classes": value})

@@ -307,3 +307,9 @@ class TestTruth:
         table.write_text("filepath,label\nz.png,1\n")
         with pytest.raises(InputError, match=r"z\.png"):
             load_truth(table, ["a.png", "b.png"])
+
+
+def test_labels_of_thousands_of_digits_are_words(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text(f"label\n{'9' * 5000}\n3\n")
+    ids, names = load_truth(tmp_path / "truth.csv", ["", ""])
+    assert ids.tolist() == [1, 0] and names == ["3", "9" * 5000]

@@ -386,3 +386,42 @@ def test_more_fields_than_the_header_has_are_refused(tmp_path: Path, text: str) 
     (tmp_path / "long.csv").write_text(text)
     with pytest.raises(InputError, match=r"long\.csv"):
         read_csv(tmp_path / "long.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"stages": []}, "stages"),
+        ({"stages": {"discover": None}}, "no table"),
+        ({"stages": {"discover": {"status": "done"}}}, "status"),
+        ({"stages": {"discover": {"status": "unfinished"}}}, "made from"),
+        ({"stages": {"discover": {"status": "finished", "identity": {}}}}, "when"),
+        ({"stages": {"a": {"status": "unfinished", "identity": {}, "seconds": 1e999}}}, "seconds"),
+        ({"stages": {"a": {"status": "unfinished", "identity": {}, "searches": "4"}}}, "searches"),
+        ({"stages": {"a": {"status": "unfinished", "identity": {}, "artefacts": {"../b": "c"}}}}, "outside the run"),
+        ({"stages": {"selection/per-class-x": {"status": "unfinished", "identity": {}}}}, "selection"),
+    ],
+)
+def test_a_damaged_run_json_is_refused_with_what_is_wrong(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"format": "hume_ssl run 1", **change}))
+    with pytest.raises(InputError, match=rf"run\.json is damaged: .*{says}"):
+        RunFolder(tmp_path).stages()
+
+
+def test_a_run_json_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"run\.json"):
+        RunFolder(tmp_path).load()
+
+
+def test_facts_in_a_header_that_are_no_table(tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    for facts in ("{", "[1]", "[" * 100_000):
+        (tmp_path / "a.safetensors").write_bytes(save({"a": torch.ones(2)}, metadata={"hume_ssl": facts}))
+        with pytest.raises(InputError, match=r"a\.safetensors is damaged"):
+            read_safetensors(tmp_path / "a.safetensors")
+
+
+def test_a_message_stays_short_however_long_the_name_is() -> None:
+    assert len(str(InputError("x" * 100_000))) < 2100

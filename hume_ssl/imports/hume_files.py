@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 import struct
 import warnings
@@ -51,16 +52,16 @@ def read_task(path: Path) -> NDArray[np.float32]:
     import torch
     from torch import nn
 
+    from hume_ssl.spaces.weights_files import load_tensors
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a broken file a user sees one line, and it is ours
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file raises RuntimeError, IndexError, struct.error ... by where it is broken
+        state = load_tensors(path)
+    except Exception as error:  # a damaged file raises whatever its opcodes lead to
         raise InputError(f"{path} is no state dict of tensors alone: {_first_line(error)}; it is not read") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path} is no state dict: give files as the published code saves them")
     weight: Any = state.get("weight", state.get(ORIGINAL))
-    if weight is None or weight.ndim != 2 or not weight.is_floating_point():
+    if weight is None or weight.ndim != 2 or not weight.is_floating_point() or weight.layout != torch.strided:
         known = ", ".join(sorted(map(str, state)))[:120]
         raise InputError(f"{path} has no weight (k, d1), but {known or 'nothing'}: give linear_task files")
     k, d1 = weight.shape
@@ -93,6 +94,10 @@ def read_score(path: Path) -> float:
     if len(data) > MOST_BYTES:
         raise InputError(f"{path} has more than {MOST_BYTES:,} bytes, and should hold one number: it is not read")
     try:
+        # Before it is loaded: Python makes room for whatever length or number a pickle says.
+        for opcode, argument, _ in pickletools.genops(data):  # refuses lengths beyond the end
+            if "PUT" in opcode.name and int(argument or 0) > len(data):
+                raise ValueError(f"it numbers {argument} values in {len(data)} bytes")
         value = _Reader(io.BytesIO(data)).load()
     except InputError:
         raise

@@ -101,9 +101,15 @@ def take_away(folder: Path) -> None:
     inside = folder.resolve()
     parents = set()
     table = read_csv(manifest, COLUMNS)
+    if "file" not in table:
+        raise InputError(
+            f"{manifest} is damaged, so nobody knows which files are the export's: remove {folder} yourself"
+        )
     links = [str(link) != "False" for link in table[LINK]] if LINK in table else [True] * len(table)
     for name, link in zip(table["file"], links, strict=True):
         path = folder / name
+        if "\0" in name or any(len(os.fsencode(part)) > 255 for part in path.parts):
+            continue  # no file can have that name
         if path.parent.resolve().is_relative_to(inside) and (path.is_symlink() or (path.is_file() and not link)):
             path.unlink()
             parents.add(path.parent)

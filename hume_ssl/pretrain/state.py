@@ -13,6 +13,7 @@ from torch import Tensor
 from hume_ssl.errors import InputError
 from hume_ssl.pretrain.network import build_contrasted
 from hume_ssl.pretrain_config import PretrainConfig
+from hume_ssl.train.checkpoint import check_like, rows_of
 from hume_ssl.train.optimise import make_optimiser, optimiser_tensors, restore_optimiser
 from hume_ssl.train.state import part
 
@@ -62,12 +63,15 @@ class Pretraining:
         return tensors | {"loss": self.loss}, {"step": self.step, "since": self.since, "history": self.history}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Put back what :meth:`save` gave."""
+        """Put back what :meth:`save` gave. Raises ValueError, KeyError or RuntimeError for that of another."""
+        check_like({"loss": tensors["loss"]}, {"loss": self.loss})
+        if type(facts["since"]) is not int or not 0 <= facts["since"] <= facts["step"]:
+            raise ValueError(f"it says {facts['since']!r} steps since its last row")
         self.model.load_state_dict(part(tensors, "model/"))
         restore_optimiser(self.optimiser, part(tensors, "optimiser/"))
         self.loss.copy_(tensors["loss"])
         self.step, self.since = facts["step"], facts["since"]
-        self.history = [{name: row[name] for name in COLUMNS} for row in facts["history"]]  # JSON came back sorted
+        self.history = rows_of(facts["history"], COLUMNS)
 
     def count(self, loss: Tensor) -> None:
         """Add one step's loss; it stays on the device, so a GPU is not made to wait."""

@@ -104,7 +104,10 @@ def _from_names(root: Path, names: list[str]) -> FileSource:
     sizes = np.zeros(len(names), dtype=np.int64)
     for i, name in enumerate(names):
         path = root / name
-        if not os.path.isfile(path):  # false too for a name that no file can have
-            raise InputError(f"the image {path} does not exist; check the list")
-        sizes[i] = path.stat().st_size
+        try:
+            if not path.is_file():
+                raise InputError(f"the image {path} does not exist; check the list")
+            sizes[i] = path.stat().st_size
+        except OSError as error:  # a name that no file can have, a folder that is closed to us
+            raise InputError(f"cannot look at the image {path}: {error.strerror}; check the list") from error
     return FileSource(root, list(names), sizes)

@@ -135,7 +135,7 @@ def _of_split(folder: Path, split: str | None) -> Path:
         return folder
     try:
         splits = [str(name) for name in json.loads(listing.read_text(encoding="utf-8"))["splits"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"cannot read {listing}: {error!r}; save the data set again") from error
     if split not in splits:
         what = "several splits" if split is None else f"no split {split!r}"
@@ -158,7 +158,11 @@ def _image_column(folder: Path) -> str:
 def _image_table(folder: Path, column: str) -> Any:
     """The data set with the columns COLUMN.bytes and COLUMN.path alone, undecoded."""
     chosen = _load(folder).select_columns([column])
-    return chosen.cast_column(column, _library().Image(decode=False)).flatten()
+    try:
+        chosen.data.validate(full=True)  # places beyond the end of a damaged file would end the process
+        return chosen.cast_column(column, _library().Image(decode=False)).flatten()
+    except Exception as error:  # ValueError, pyarrow's own, TypeError ... by what is damaged
+        raise InputError(f"cannot read the data set in {folder}: {error}; save it again") from error
 
 
 def _load(folder: Path) -> Any:

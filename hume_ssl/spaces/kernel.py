@@ -178,14 +178,19 @@ def save(path: Path, features: RandomFeatures, size: tuple[int, int], channels: 
 def load(path: Path) -> tuple[RandomFeatures, tuple[int, int], int]:
     """What `save` kept: the map, and the size and channels it reads. Raises InputError if it is absent or broken."""
     arrays, facts = read_safetensors(path)
-    features = RandomFeatures(
-        arrays["weights"].numpy(),
-        arrays["offsets"].numpy(),
-        arrays["mean"].numpy(),
-        float(facts["scale"]),
-        int(facts["shift"]),
-    )
-    return features, (int(facts["size"][0]), int(facts["size"][1])), int(facts["channels"])
+    try:
+        weights, offsets, mean = (arrays[name].float().numpy() for name in ("weights", "offsets", "mean"))
+        features = RandomFeatures(weights, offsets, mean, float(facts["scale"]), int(facts["shift"]))
+        (height, width), channels = map(int, facts["size"]), int(facts["channels"])
+        pixels, d = height * width * channels, len(offsets)
+        shapes = weights.shape, offsets.shape, mean.shape
+        if shapes != ((pixels, d), (d,), (d,)) or min(height, width) < 1 or channels not in (1, 3):
+            raise ValueError(f"shapes {shapes} do not fit {height} x {width} pixels of {channels} channels")
+        if not (np.isfinite(features.scale) and 0 <= features.shift <= max(height, width)):
+            raise ValueError(f"scale {features.scale} and shift {features.shift}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} is damaged: {error}: make the space again with --overwrite") from error
+    return features, (height, width), channels
 
 
 def encode_chunks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hume_ssl.spaces.weights_files import load_strictly
 from hume_ssl.tensor_files import read_safetensors
 
 FORMAT = "hume_ssl encoder 1"
+LARGEST = 1 << 14  # pixels a side that an encoder's file may say it takes
 
 
 def build_preprocess(spec: EncoderSpec) -> Preprocess:
@@ -66,6 +69,21 @@ def read_encoder(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, An
     tensors, facts = read_safetensors(path)
     if facts.get("format") != FORMAT:
         raise InputError(f"{path} is no encoder of hume-ssl pretrain: give the encoder.safetensors it wrote")
+    try:
+        _check(facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}: make it again with hume-ssl pretrain") from error
     if facts["network"] != name:
         raise InputError(f"{path} is a {facts['network']}, not a {name}: write pretrained:{facts['network']}@{path}")
     return tensors, facts
+
+
+def _check(facts: Mapping[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless the facts are those of an encoder."""
+    channels, statistics = facts["channels"], [*facts["mean"], *facts["std"]]
+    if not isinstance(facts["network"], str) or channels not in (1, 3) or type(channels) is not int:
+        raise ValueError("it does not say what its network is")
+    if len(facts["size"]) != 2 or not all(type(side) is int and 0 < side <= LARGEST for side in facts["size"]):
+        raise ValueError(f"it takes images of {facts['size']} pixels")
+    if len(facts["mean"]) != channels or len(facts["std"]) != channels or not all(map(math.isfinite, statistics)):
+        raise ValueError("its mean and std are not one number a channel")

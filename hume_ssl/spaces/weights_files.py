@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -28,9 +30,7 @@ def read_state(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a broken file a user sees one line, and it is ours
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except FileNotFoundError:
         raise InputError(f"there is no weights file {path}; check its path") from None
     except pickle.UnpicklingError as error:
@@ -41,11 +41,33 @@ def read_state(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read the weights {path}: {error}; copy the file again") from error
     if isinstance(state, dict):
         state = next((state[key] for key in NESTED if isinstance(state.get(key), dict)), state)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise InputError(f"{path} is no plain state dict of tensors; save model.state_dict() with torch.save")
     if state and all(key.startswith(WRAPPER) for key in state):
         return {key.removeprefix(WRAPPER): value for key, value in state.items()}
     return state
+
+
+def load_tensors(path: Path) -> Any:
+    """What torch.save wrote, without running what is in it; raises whatever a damaged file leads to."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a broken file a user sees one line, and it is ours
+        if zipped:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        with _Bounded(path) as old:
+            return torch.load(old, map_location="cpu", weights_only=True)
+
+
+class _Bounded(io.FileIO):
+    """A file of which no read makes room for more than is left, whatever length a damaged pickle says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
 
 def load_strictly(network: nn.Module, state: dict[str, Any], encoder: str, path: Path | None) -> None:
@@ -63,7 +85,7 @@ def load_strictly(network: nn.Module, state: dict[str, Any], encoder: str, path:
         # Not strict=True: its message lists all keys; and only load_state_dict knows which ones old files may lack.
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:  # the first line is a title, the next the first tensor of another shape
-        raise InputError(f"{where}: {str(error).splitlines()[1].strip()}") from error
+        raise InputError(f"{where}: {(str(error).splitlines() * 2)[1].strip()}") from error
     if missing:
         raise InputError(f"{where}: {missing[0]} is missing ({len(missing)} keys in all)")
     if unexpected:

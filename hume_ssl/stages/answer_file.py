@@ -103,7 +103,7 @@ def _answer(where: str, label: str, name: str, present: int, names: list[str]) -
         if DEFAULT_NAME.fullmatch(name) and name not in names:
             raise InputError(f"{where}: no class is called {name} (any more): write what you see, or its new name")
         return Answer(_known(name, present, names), name)
-    number = int(label) if label.lstrip("-").isdecimal() else -1
+    number = int(label) if len(label) < 10 and label.lstrip("-").isdecimal() else -1  # int refuses 4,301 digits
     if not 0 <= number < len(names):
         raise InputError(
             f"{where}: label {label} is no class from 0 to {len(names) - 1}: give one of those, -1 for "

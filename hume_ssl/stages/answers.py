@@ -86,6 +86,8 @@ def merge_answers(run: RunFolder, path: Path, names: list[str] | None = None) ->
         raise InputError(f"{path} has no answers: fill in label or class_name in some of its rows")
     answers |= new
     index = np.array(sorted(answers), dtype=np.int64)
+    for voted in (run.labellings_npy, run.searches_csv):
+        run.unaltered(voted)
     labellings, searches = np.asarray(run.read_npy(run.labellings_npy)), run.read_csv(run.searches_csv)
     # Runs from before votes had weights counted them alike.
     weights = searches["weight"].to_numpy(dtype=np.float64) if "weight" in searches else None

@@ -21,6 +21,8 @@ from hume_ssl.stages.table import DISCOVER, stored_roles
 
 def stored_searches(run: RunFolder) -> Searches:
     """The searches of a finished discover."""
+    for path in (run.labellings_npy, run.searches_csv, run.encoders):
+        run.unaltered(path)
     table = run.read_csv(run.searches_csv)
     tensors, facts = run.read_safetensors(run.encoders)
     centre, bias = tensors.get("centre"), tensors.get("bias")
@@ -55,7 +57,14 @@ def searches_so_far(run: RunFolder, inputs: Inputs) -> Searches | None:
         return stored_searches(run)
     if not run.search_checkpoint.is_file():
         return None
-    found = unpacked(*run.read_safetensors(run.search_checkpoint))
+    try:
+        found = unpacked(*run.read_safetensors(run.search_checkpoint))
+        check_searches(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{run.search_checkpoint} is damaged: {error}: remove it, and its searches are made again, or start again "
+            "with --overwrite"
+        ) from error
     return found if found.labellings.shape[1] == len(inputs.items) else None
 
 
@@ -88,6 +97,28 @@ def packed(found: Searches) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def unpacked(tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> Searches:
     """The inverse of `packed`."""
     return Searches(**{"centre": None, **{k: v.numpy() for k, v in tensors.items()}, **facts["searches"]})
+
+
+def check_searches(found: Searches) -> None:
+    """Raise ValueError or TypeError where fields of searches do not fit together."""
+    r = len(found.seeds)
+    texts, numbers = [found.stop_reasons], [found.seeds, found.classes_found, found.iterations]
+    if not all(isinstance(values, list) and len(values) == r for values in [*texts, *numbers]) or not r:
+        raise ValueError("its lists differ in length")
+    if not all(type(value) is int for values in numbers for value in values):
+        raise ValueError("its seeds, classes or iterations are no whole numbers")
+    shapes = {"labellings": 2, "objective": 1, "generalization_score": 1, "weights": 3, "bias": 3}
+    arrays = {name: array for name in shapes if (array := getattr(found, name)) is not None}
+    if any(array.ndim != shapes[name] or len(array) != r for name, array in arrays.items()):
+        raise ValueError(f"its arrays are not of {r} searches")
+    kinds = {name: array.dtype.kind for name, array in arrays.items()}
+    if kinds.pop("labellings") != "i" or set(kinds.values()) != {"f"}:
+        raise ValueError("its arrays are of other types")
+    d1, k = found.weights.shape[2], found.weights.shape[1]
+    if found.labellings.min(initial=0) < 0 or found.labellings.max(initial=0) >= k:
+        raise ValueError(f"its labels are not of {k} classes")
+    if found.centre is not None and found.centre.shape != (d1,):
+        raise ValueError(f"its centre is not of {d1} columns")
 
 
 def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Path]:

@@ -94,6 +94,8 @@ def assign_classes(
 
 def _vote(run: RunFolder, found: Found, new: Any, old: Any) -> tuple[Ids, NDArray[np.float64]]:
     """Labels (m,) and agreement (m,) of the labellings (r, m) of new items, beside those (r, n) of the run's own."""
+    for path in (run.searches_csv, run.matching):
+        run.unaltered(path)
     table = run.read_csv(run.searches_csv)
     weights = table["weight"].to_numpy(dtype=np.float64) if "weight" in table else np.ones(len(old))
     answered = found.answered is not None

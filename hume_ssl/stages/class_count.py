@@ -19,6 +19,7 @@ from hume_ssl.class_count import SEARCHES, Tried, choose, keeps, quick, settings
 from hume_ssl.config import DiscoverRecipe, override
 from hume_ssl.distributed import check_devices, refuse
 from hume_ssl.errors import InputError
+from hume_ssl.files import read_csv
 from hume_ssl.progress import track
 from hume_ssl.report.panels import panels
 from hume_ssl.run import RunFolder, decide
@@ -87,13 +88,13 @@ def count_classes(
         shown["data"]["classes"] = None  # it is what is looked for
         return {"run": str(run.path), "dry_run": step, "recipe": shown}
     if step == "finished":
-        tried = _rows(run.read_csv(run.class_count_csv))
+        tried = read_tried(run.class_count_csv)
         say(f"{run.class_count_csv} is finished: nothing to do")
         return _told(run, say, tried, after)
     if inputs.choice:
         say(inputs.choice)
     began = time.monotonic()
-    tried = _rows(run.read_csv(run.class_count_rows)) if step == "continue" and run.class_count_rows.is_file() else []
+    tried = read_tried(run.class_count_rows) if step == "continue" and run.class_count_rows.is_file() else []
     if step == "start":
         run.remove_stage(CLASS_COUNT)
     run.begin_stage(CLASS_COUNT, identity, seed=config.seed, device=inputs.device, next=again)
@@ -159,9 +160,21 @@ def _row(one: Tried) -> dict[str, Any]:
     return {"k": one.k, "support": round(one.support, 6), **asdict(one)}
 
 
-def _rows(table: pd.DataFrame) -> list[Tried]:
-    rows = table.drop(columns="support").to_dict("records")
-    return [Tried(**{str(key): value for key, value in row.items()}) for row in rows]
+def read_tried(path: Path) -> list[Tried]:
+    """The numbers of classes tried so far. Raises InputError for a table that is none of ours."""
+    table = read_csv(path)
+    try:
+        rows = table.drop(columns="support").to_dict("records")
+        tried = [Tried(**{str(key): value for key, value in row.items()}) for row in rows]
+        for one in tried:
+            numbers = all(isinstance(value, int | float) for value in asdict(one).values())
+            if not numbers or one.k != int(one.k) or one.k < 2:
+                raise ValueError(f"in the row of k = {one.k}")
+        if not tried:
+            raise ValueError("it has no rows")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} is damaged: {error}: try again with --overwrite") from error
+    return tried
 
 
 def _plot(tried: Sequence[Tried], k: int) -> str:

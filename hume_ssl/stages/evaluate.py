@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hume_ssl.api import evaluate as figures_of
 from hume_ssl.calibration import calibration_table
@@ -15,14 +16,22 @@ from hume_ssl.consensus import Picked, TooFewReliable, pick
 from hume_ssl.discovery import Discovery
 from hume_ssl.errors import InputError
 from hume_ssl.evaluation import evaluate_consensus, evaluate_history, evaluate_selection
-from hume_ssl.files import plain
+from hume_ssl.files import plain, read_csv
 from hume_ssl.item_columns import load_truth
 from hume_ssl.report.reliability import reliability_svg
 from hume_ssl.run import RunFolder, sha256_file
 from hume_ssl.stages.artefacts import stored_searches
 from hume_ssl.stages.naming import load_named
 from hume_ssl.stages.select import stage_name
-from hume_ssl.stages.table import Found, every_space, read_labels, stored_items, tell_if_edited
+from hume_ssl.stages.table import (
+    Found,
+    every_space,
+    read_labels,
+    require_discover,
+    stored_items,
+    tell_if_edited,
+    whole_numbers,
+)
 from hume_ssl.stages.trainings import finished_training
 
 CURVE = (1, 4, 15, 25, 100, 400)
@@ -78,9 +87,8 @@ def evaluate(
     if training is not None:
         figures["train"] = {"name": training, **figures["train"]}
         _, mapping = evaluate_consensus(found.labels, truth, found.train, len(found.names))
-        table = run.read_csv(run.evaluations_csv(training))
-        index, *columns = (table[name].to_numpy(dtype=np.int64) for name in table.columns)
-        figures["train"]["last_evaluations"] = evaluate_history(np.stack(columns), index, truth, found.train, mapping)
+        index, columns = read_evaluations(run.evaluations_csv(training), len(found.labels))
+        figures["train"]["last_evaluations"] = evaluate_history(columns, index, truth, found.train, mapping)
     if per_class_curve:
         figures["per_class_curve"] = _curve(found, truth, spaces)
     identity = {"truth": sha256_file(Path(truth_file).expanduser()), "consensus": found.digest}
@@ -113,7 +121,28 @@ def _training(run: RunFolder, name: str | None) -> tuple[str | None, Any]:
     if name is None and run.latest("train/", stale=False) is None:
         return None, None
     name = finished_training(run, name, run.predictions_csv)
-    return name, run.read_csv(run.predictions_csv(name))["label"].to_numpy(dtype=np.int64)
+    return name, read_predictions(run.predictions_csv(name), int(require_discover(run)["items"]))
+
+
+def read_predictions(path: Path, n: int) -> NDArray[np.int64]:
+    """(n,) a training's labels of all items. Raises InputError for what is no such table."""
+    table = read_csv(path)
+    again = "run train-fixmatch --overwrite"
+    if "label" not in table or len(table) != n:
+        raise InputError(f"{path} has no column label of {n} rows: {again}")
+    return whole_numbers(path, table["label"], 1 << 31, f"a class; {again}, or")
+
+
+def read_evaluations(path: Path, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(m,) items that a training's last evaluations looked at, and (r, m) what each gave them. Raises likewise."""
+    table = read_csv(path)
+    if len(table.columns) < 2:
+        raise InputError(f"{path} has no evaluations: run train-fixmatch --overwrite")
+    index, *columns = (
+        whole_numbers(path, table[name], 1 << 31 if i else n, "an item or a class; run train-fixmatch --overwrite, or")
+        for i, name in enumerate(table.columns)
+    )
+    return index, np.stack(columns)
 
 
 def _check_fresh(run: RunFolder, stage: str, command: str) -> None:

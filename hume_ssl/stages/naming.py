@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def read_given_names(path: Path, present: list[str]) -> list[str]:
     rows: dict[int, int] = {}
     for row, (label, name) in enumerate(zip(table["class"], table["name"], strict=True), start=1):
         text = label.removesuffix(".0")
-        if not text.isascii() or not text.isdecimal() or int(text) >= len(present):
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) >= len(present):
             raise InputError(f"{path} row {row}: {label} is no class from 0 to {len(present) - 1}: correct that row")
         if int(text) in rows:
             raise InputError(f"{path} row {row}: class {text} stands in row {rows[int(text)]} too: keep one of them")

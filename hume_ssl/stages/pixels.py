@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.disk import locked
+from hume_ssl.errors import InputError
 from hume_ssl.files import read_npy
 from hume_ssl.growing import GrowingArray
 from hume_ssl.images import for_each, to_pixels
@@ -72,7 +73,12 @@ def make_pixels(config: Sized, run: RunFolder, items: Items, *, show: bool = Tru
 def train_pixels(config: Sized, run: RunFolder, items: Items) -> NDArray[Any]:
     """uint8 (n, h, w) or (n, h, w, 3): all images at the size of the training, after `make_pixels`."""
     path = _file(config, run, items)
-    return items.pixels(train_size(config, items)) if path is None else read_npy(path)
+    if path is None:
+        return items.pixels(train_size(config, items))
+    pixels, shape = read_npy(path), _shape(config, items)
+    if (pixels.shape, pixels.dtype) != (shape, np.uint8):
+        raise InputError(f"{path} is {pixels.dtype} of shape {pixels.shape}, not {shape}: remove it, it is made again")
+    return pixels
 
 
 def _shape(config: Sized, items: Items) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from hume_ssl.files import read_csv, table_of
 from hume_ssl.harmless import is_formula
 from hume_ssl.items import Items, bare_items, load_items
 from hume_ssl.run import RunFolder, sha256_file
+from hume_ssl.spaces.loading import load_space
 
 DISCOVER, CLASS_COUNT, ANSWERS = "discover", "class-count", "answers"
 UNASKED = -2  # of an item about which no person was asked
@@ -44,6 +45,10 @@ def require_discover(run: RunFolder) -> dict[str, Any]:
         raise InputError(f"no run in {run.path}: run hume-ssl discover{run.flag} first, or name another with --run")
     if record["status"] != "finished":
         raise InputError(f"discover in {run.path} is unfinished: run hume-ssl discover --resume{run.flag} first")
+    if not record.get("classes") or not record.get("items"):
+        raise InputError(
+            f"{run.run_json} is damaged: of discover it says no number of classes and items: put a whole one back"
+        )
     if not run.unaltered(run.consensus_csv).is_file():
         raise InputError(f"{run.consensus_csv} is gone: make it again with {run.made_again(DISCOVER, record)}")
     return record
@@ -115,7 +120,14 @@ def stored_spaces(run: RunFolder) -> tuple[NDArray[Any], list[NDArray[Any]]]:
     if not run.spaces_json.is_file():
         raise InputError(f"{run.spaces_json} is gone: put spaces/ back, or run discover --overwrite{run.flag}")
     roles = stored_roles(run)
-    names, spaces = list(roles), [run.read_npy(run.spaces / record["file"]) for record in roles.values()]
+    names, spaces = list(roles), [load_space(run.unaltered(run.spaces / record["file"])) for record in roles.values()]
+    again = f"put spaces/ back, or run discover --overwrite{run.flag}"
+    if not spaces:
+        raise InputError(f"{run.spaces_json} names no space: {again}")
+    items = run.stage(DISCOVER).get("items") or len(spaces[0])
+    for record, space in zip(roles.values(), spaces, strict=True):
+        if len(space) != items:
+            raise InputError(f"{run.spaces / record['file']} has {len(space)} rows for {items} items: {again}")
     return spaces[0], spaces[1 if names[0] == "labeller" else 0 :] or spaces
 
 
@@ -185,8 +197,8 @@ def read_labels(path: Path, found: Found) -> tuple[NDArray[np.int64], NDArray[np
     if table.empty:
         raise InputError(f"{path} has no rows: make it again with select --overwrite")
     n, k = len(found.labels), len(found.names)
-    index = _whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
-    label = _whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
+    index = whole_numbers(path, table["index"], n, f"an item from 0 to {n - 1}")
+    label = whole_numbers(path, table["label"], k, f"a class from 0 to {k - 1}")
     label = first_of_name(found.names)[label]
     doubled = pd.Series(index).duplicated().to_numpy()
     if doubled.any():
@@ -205,7 +217,8 @@ def tell_if_edited(run: RunFolder, per_class: int, say: Callable[[str], None]) -
         say(f"warning: {run.labels_csv(per_class)} is not as select left it, and taken as it is")
 
 
-def _whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:
+def whole_numbers(path: Path, column: pd.Series[Any], limit: int, what: str) -> NDArray[np.int64]:
+    """(m,) a column of whole numbers from 0 to below a limit. Raises InputError, naming the row, for any other cell."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     bad = ~(np.isfinite(numbers) & (numbers == np.rint(numbers)) & (numbers >= 0) & (numbers < limit))
     if bad.any():

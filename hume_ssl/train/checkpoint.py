@@ -5,7 +5,7 @@ clock time, so the same run writes the same bytes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,54 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         except InputError:
             continue
     return None
+
+
+def go_on(
+    folder: Path,
+    kept: tuple[dict[str, Tensor], dict[str, Any]],
+    identity: Mapping[str, str],
+    steps: int,
+    restore: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None],
+) -> None:
+    """Put a checkpoint back with `restore`, as :func:`load` gave it.
+
+    Args:
+        identity: as for :func:`check_same`.
+        steps: of the whole training.
+
+    Raises:
+        InputError: it was made from something else, or tensors and facts are not those of such a training.
+    """
+    tensors, facts = kept
+    stored, step = facts.get("identity"), facts.get("step")
+    check_same(stored if isinstance(stored, Mapping) else {}, identity, folder)
+    try:
+        if type(step) is not int or not 0 <= step <= steps:
+            raise ValueError(f"its step is {step!r}, of {steps}")
+        restore(tensors, facts)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        # load_state_dict names the wrong tensors in many lines.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the checkpoint in {folder} is damaged: {reason}: start again with --overwrite") from error
+
+
+def check_like(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless there are the same names, each with the same shape and type."""
+    for name in found.keys() | wanted.keys():
+        if name not in found or name not in wanted:
+            raise ValueError(f"{name} is {'missing' if name in wanted else 'unexpected'}")
+        if (found[name].shape, found[name].dtype) != (wanted[name].shape, wanted[name].dtype):
+            raise ValueError(f"{name} is {found[name].dtype} of shape {tuple(found[name].shape)}")
+
+
+def rows_of(history: object, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a history in the order of `columns`, which they may lack. Raises ValueError for anything else."""
+    if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+        raise ValueError("its history is no list of rows")
+    rows = [{name: row[name] for name in columns if name in row} for row in history]  # JSON came back sorted
+    if not all(value is None or type(value) in (int, float) for row in rows for value in row.values()):
+        raise ValueError("its history holds what is no number")
+    return rows
 
 
 def clear(folder: Path) -> None:

@@ -169,9 +169,12 @@ def embed_views(
 def stored_views(path: Path) -> NDArray[np.float16]:
     """Finished views, memory-mapped. Raises InputError for a file that is not whole."""
     try:
-        return files.read_npy(path)
+        views = files.read_npy(path)
+        if views.dtype != np.float16 or views.ndim != 3 or 0 in views.shape:
+            raise InputError(f"{path} is {views.dtype} of shape {views.shape}, and no file of views")
     except InputError as error:
         raise InputError(f"{error}: remove it, and it is made again") from error
+    return views
 
 
 def changed(images: Tensor, plan: ViewPlan, chunk: int) -> list[Tensor]:

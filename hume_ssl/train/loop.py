@@ -125,8 +125,7 @@ def train_fixmatch(
         if together.first:
             checkpoint.clear(checkpoint_dir)
     elif checkpoint_dir and (found := checkpoint.load(checkpoint_dir)):
-        checkpoint.check_same(found[1]["identity"], identity, checkpoint_dir)
-        run.restore(*found)
+        checkpoint.go_on(checkpoint_dir, found, identity, int(config.steps), run.restore)
         progress.advance(run.step)
 
     model = together.wrap(run.model)  # in several processes, what averages gradients over them

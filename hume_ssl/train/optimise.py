@@ -75,11 +75,21 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimiser_tensors` gave, on the devices and in the memory layouts of the parameters."""
+    """Put back what :func:`optimiser_tensors` gave, on the devices and in the memory layouts of the parameters.
+
+    Raises ValueError for what is of another optimiser, or of other parameters.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    adamw = isinstance(optimiser, torch.optim.AdamW)
+    remembered = ("step", "exp_avg", "exp_avg_sq") if adamw else ("momentum_buffer",)
     optimiser.state.clear()
     for key, value in tensors.items():
         number, _, name = key.partition("/")
+        known = number.isdecimal() and int(number) < len(parameters) and name in remembered
+        if not known or value.shape not in (parameters[int(number)].shape, ())[: 1 + (name == "step")]:
+            raise ValueError(f"optimiser/{key} of shape {tuple(value.shape)} is not this optimiser's")
+        if any(f"{number}/{other}" not in tensors for other in remembered):
+            raise ValueError(f"of optimiser/{number} there is only a part")
         parameter = parameters[int(number)]
         # AdamW's count of steps is a single number, which stays on the CPU.
         kept = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hume_ssl.errors import InputError
 from hume_ssl.train.algorithms import State, Targets, first_state
+from hume_ssl.train.checkpoint import check_like, rows_of
 from hume_ssl.train.head import build_head
 from hume_ssl.train.label_noise import contradicted, first_contradictions, kept_weights
 from hume_ssl.train.models import build_classifier
@@ -104,7 +105,20 @@ class Training:
         return tensors, {"step": self.step, "history": self.history}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Put back what :meth:`save` gave."""
+        """Put back what :meth:`save` gave. Raises ValueError, KeyError or RuntimeError for that of another."""
+        for prefix, present in (
+            ("rule/", self.rule_state),
+            ("alignment/", self.alignment),
+            ("doubts/", self.doubts),
+            ("label_weights", {"": self.label_weights}),
+            ("sums", {"": self.sums}),
+            ("shares", {"": self.shares}),
+            (
+                "evaluations",
+                {"": self.evaluations.new_zeros(min(len(tensors["evaluations"]), KEPT), self.evaluations.shape[1])},
+            ),
+        ):
+            check_like(part(tensors, prefix), present)
         self.model.load_state_dict(part(tensors, "model/"))
         self.ema.load_state_dict(part(tensors, "ema/"))
         restore_optimiser(self.optimiser, part(tensors, "optimiser/"))
@@ -115,7 +129,9 @@ class Training:
         self.shares.copy_(tensors["shares"])
         self.evaluations = tensors["evaluations"]
         self.step = facts["step"]
-        self.history = [{name: row[name] for name in COLUMNS} for row in facts["history"]]  # JSON came back sorted
+        self.history = rows_of(facts["history"], COLUMNS)
+        if any(len(row) != len(COLUMNS) for row in self.history):
+            raise ValueError("its history lacks columns")
 
     def count(self, figures: Sequence[Tensor], targets: Targets) -> None:
         """Add one step's figures, in the order of SUMS; they stay on the device, so a GPU is not made to wait."""

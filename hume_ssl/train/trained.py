@@ -118,7 +118,7 @@ def from_state(state_dict: Mapping[str, Tensor], facts: Mapping[str, Any], name:
     try:
         model = rebuild(facts)
         model.load_state_dict(state_dict)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{name} holds no network of this version of hume_ssl: {error}: train it again") from error
     return Trained(model.eval().to(memory_format=torch.channels_last), dict(facts))
 

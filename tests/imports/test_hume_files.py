@@ -139,3 +139,14 @@ def test_files_that_are_no_task(tmp_path: Path, value: Any) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError):
         read_task(path)
+
+
+@pytest.mark.parametrize(
+    "opcodes", [b"r\xff\xff\xff\x0f", b"\x96" + (1 << 34).to_bytes(8, "little"), b"p99999999999\n"]
+)
+def test_a_pickle_that_asks_for_memory_gets_none(tmp_path: Path, opcodes: bytes) -> None:
+    path = tmp_path / "results_0.pickle"
+    path.write_bytes(b"\x80\x05}" + opcodes + pickle.dumps({"CV_Score": 0.5}, protocol=5)[2:])
+    with pytest.raises(InputError, match="no readable results file") as caught:
+        read_score(path)
+    assert not isinstance(caught.value.__cause__, MemoryError)

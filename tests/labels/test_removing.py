@@ -4,8 +4,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from hume_ssl.errors import InputError
 from hume_ssl.labels.pictures import place, take_away
 from tests.conftest import Hume
 from tests.labels.test_pictures import labelled
@@ -46,3 +48,9 @@ def test_cvat_of_an_array_has_the_images_to_upload(hume: Hume, done: Path) -> No
     assert hume("export", "--to", "cvat").code == 0
     names = [image.get("name") for image in ElementTree.parse(HERE / "cvat/annotations.xml").getroot().iter("image")]
     assert {path.name for path in (HERE / "cvat/images").iterdir()} == set(names) and len(names) == 400
+
+
+def test_a_manifest_without_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("name\na.png\n")
+    with pytest.raises(InputError, match=r"manifest\.csv is damaged"):
+        take_away(tmp_path)

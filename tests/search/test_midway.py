@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hume_ssl.errors import InputError
 from hume_ssl.schema import SearchConfig
 from hume_ssl.search import midway, prepare_spaces
 from hume_ssl.search.engine import UNCHANGED, BatchResult, search_batch
@@ -94,9 +95,13 @@ def test_killed_when_some_searches_have_ended(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_state_of_other_seeds_is_not_taken() -> None:
-    state = ({}, {"seeds": [1, 2], "step": 5})
+    facts = {"seeds": [1, 2], "step": 5, "running": [0], "iterations": [9, 5], "reasons": ["a", "b"]}
+    state = ({}, facts)
     assert Midway(state, lambda *_: None).of([1, 2]) is state
     assert Midway(state, lambda *_: None).of([1, 3]) is None
+    for change in ({"running": [2]}, {"step": None}, {"iterations": [9]}, {"reasons": "ab"}):
+        with pytest.raises(InputError, match="is damaged"):
+            Midway(({}, facts | change), lambda *_: None).of([1, 2])
 
 
 def test_a_state_is_kept_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hume_ssl.errors import InputError
+from hume_ssl.items import load_items
 from tests.conftest import Hume
 
 
@@ -30,3 +32,10 @@ def test_names_that_are_no_utf8_keep_their_bytes_in_every_table(
     tables = ["items.csv", "broken.csv", "consensus.csv", "selection/per-class-1/labels.csv"]
     for table in [*tables, "train/fixmatch-per-class-1/predictions.csv"]:
         assert b"\xe9" in Path("hume-run", table).read_bytes(), table
+
+
+def test_a_list_with_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    for name in ("x" * 5000, "a\0b"):
+        (tmp_path / "list.csv").write_text(f"filepath\n{name}\n")
+        with pytest.raises(InputError, match="check the list"):
+            load_items(tmp_path / "list.csv")

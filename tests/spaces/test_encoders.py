@@ -16,6 +16,7 @@ from hume_ssl.spaces import spec as specs
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.encoders import build_network, build_preprocess, default_weights
 from hume_ssl.spaces.spec import parse_spec
+from hume_ssl.tensor_files import write_safetensors
 
 timm = pytest.importorskip("timm")
 open_clip = pytest.importorskip("open_clip")
@@ -168,3 +169,13 @@ def test_weights_of_another_network_name_the_first_key(tmp_path: Path, tiny: str
     for text in (f"timm:resnet10t@{tmp_path / 'w.pth'}", f"open_clip:{tiny}@{tmp_path / 'w.pth'}"):
         with pytest.raises(InputError, match=r"w\.pth are not of .*is missing"):
             build_network(parse_spec(text))
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": [8]}, {"size": [8, 10**9]}, {"mean": []}, {"channels": 2}, {"network": None}]
+)
+def test_a_pretrained_encoder_whose_facts_are_damaged(tmp_path: Path, change: dict[str, object]) -> None:
+    facts = {"format": "hume_ssl encoder 1", "network": "small-cnn", "channels": 1, "size": [8, 8]}
+    write_safetensors(tmp_path / "e.safetensors", {}, {**facts, "mean": [0.5], "std": [0.2], **change})
+    with pytest.raises(InputError, match=r"e\.safetensors is damaged"):
+        build_preprocess(parse_spec(f"pretrained:small-cnn@{tmp_path / 'e.safetensors'}"))

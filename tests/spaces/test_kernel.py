@@ -1,5 +1,7 @@
 """Random Fourier features: against the Gaussian kernel itself, and what may and may not change them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,14 @@ def test_colour_counts() -> None:
     spec = parse_spec("kernel:rbf?dim=16")
     a, b = (embed(load_items(x), spec, everything(40)) for x in (grey, tinted))
     assert not np.allclose(a, b)
+
+
+def test_a_damaged_map_is_refused(tmp_path: Path) -> None:
+    spec = parse_spec("kernel:rbf?dim=8")
+    features = kernel.fit_items(load_items(images()), spec, everything(40))
+    for size, channels in (((4, 5), 1), ((4, 4), 3), ((-4, -4), 1)):
+        kernel.save(tmp_path / "k.safetensors", features, size, channels)
+        with pytest.raises(InputError, match=r"k\.safetensors is damaged"):
+            kernel.load(tmp_path / "k.safetensors")
+    kernel.save(tmp_path / "k.safetensors", features, (4, 4), 1)
+    assert kernel.load(tmp_path / "k.safetensors")[1:] == ((4, 4), 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hume_ssl.errors import InputError
+from hume_ssl.files import read_npy
 from hume_ssl.spaces import loading
 from hume_ssl.spaces.loading import check_space, load_space
 
@@ -76,3 +77,23 @@ def test_a_row_of_zeros_is_refused_for_the_labeller_only() -> None:
     check_space(array, "a.npy")
     with pytest.raises(InputError, match=r"a\.npy: row 5 is all zeros"):
         check_space(array, "a.npy", labeller=True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '<f4', 'shape': ((((", "[" * 5000, "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 9)}"],
+)
+def test_headers_that_numpy_itself_trips_over(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+    with pytest.raises(InputError, match=r"a\.npy is not a readable npy array"):
+        load_space(path)
+
+
+def test_a_huge_shape_takes_no_room(tmp_path: Path) -> None:
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 9)}"
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+    with pytest.raises(InputError, match="not a readable npy array") as caught:
+        read_npy(path, mmap=False)
+    assert not isinstance(caught.value.__cause__, MemoryError)

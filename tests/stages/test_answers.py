@@ -366,3 +366,9 @@ def _copy(name: str) -> Path:
     import shutil
 
     return Path(shutil.copytree(RUN, name))
+
+
+def test_a_label_of_thousands_of_digits_is_no_class(done: Path, hume: Hume) -> None:
+    answers(f"3,{'9' * 5000},")
+    answer = hume("select", "--answers", "mine.csv")
+    assert answer.code == 2 and "is no class from 0 to 9" in answer.err

@@ -414,3 +414,32 @@ def test_known_class_sizes_move_the_pseudo_labels(tmp_path):
     for wrong in ([1, 2], [1, 0, 1], [1, float("nan"), 1]):
         with pytest.raises(InputError, match="give 3 numbers above 0"):
             train(config, class_shares=wrong)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1},
+        {"step": "2"},
+        {"step": 10**9},
+        {"history": [1]},
+        {"history": [{}]},
+        {"identity": None},
+        {"optimiser/0/momentum_buffer": torch.ones(3)},
+        {"optimiser/999/momentum_buffer": torch.ones(3)},
+        {"optimiser/0/other": torch.ones(())},
+        {"evaluations": torch.zeros(2, 3)},
+        {"label_weights": torch.ones(1)},
+        {"doubts/x": torch.ones(1)},
+        {"sums": torch.ones(2)},
+        {"model/mean": torch.ones(7)},
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path, change):
+    train(checkpoint_dir=tmp_path)
+    tensors, facts = checkpoint.load(tmp_path)
+    given = {name: value for name, value in change.items() if isinstance(value, torch.Tensor)}
+    checkpoint.clear(tmp_path)
+    checkpoint.save(tmp_path, tensors | given, facts | {k: v for k, v in change.items() if k not in given})
+    with pytest.raises(InputError, match="checkpoint"):
+        train(checkpoint_dir=tmp_path, resume=True)

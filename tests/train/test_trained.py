@@ -140,3 +140,13 @@ def test_the_facts_are_those_of_the_training(tmp_path: Path) -> None:
         "network": "small-cnn", "shape": [3, 12, 8], "classes": 2, "steps": 6,
         "class_names": ["a", "b"], "hume_ssl": hume_ssl.__version__,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change", [{"shape": 3}, {"shape": ["a", 8, 8]}, {"classes": None}, {"network": 4}, {"steps": 0}, {"shape": [1, 8]}]
+)
+def test_a_file_whose_facts_are_damaged_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    result = short_training((8, 8))
+    trained.save(tmp_path / "m.safetensors", result.state_dict, {**result.network, **change}, ["a", "b"])
+    with pytest.raises(InputError, match=r"m\.safetensors"):
+        trained.load(tmp_path / "m.safetensors")
