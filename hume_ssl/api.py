@@ -205,7 +205,8 @@ def assign(
     reference = found.reference if found.reference is not None else int(found.weights.argmax())
     ties = labellings[reference] if found.matching is not None else matching[reference][labellings[reference]]
     labels = weighted_vote(labellings, matching, found.weights, found.classes, ties)
-    return labels, vote_share(labellings, matching, found.weights, labels)
+    share = vote_share(labellings, matching, found.weights, labels)
+    return labels if found.naming is None else found.naming[labels], share
 
 
 def _assign_by_network(

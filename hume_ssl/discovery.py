@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hume_ssl.config import ConsensusConfig
-from hume_ssl.consensus import agreement_of, chosen_spaces, find_consensus, find_nearest, reliable_items
+from hume_ssl.consensus import Consensus, agreement_of, chosen_spaces, find_consensus, find_nearest, reliable_items
 from hume_ssl.search import Searches
 
 Array = NDArray[Any]
@@ -32,7 +32,8 @@ class Discovery:
     stability: NDArray[np.float64]  # (r,) mean adjusted Rand index of a search with the others
     left_out: list[str]  # (r,) why the vote of a search does not count; "" = it does
     reference: int | None = None  # the search whose class decides ties; None: the one that weighs most
-    matching: NDArray[np.int64] | None = None  # (r, k) consensus class of each search's classes; None: worked out
+    matching: NDArray[np.int64] | None = None  # (r, k) class of the vote of each search's classes; None: worked out
+    naming: NDArray[np.int64] | None = None  # (k,) consensus class of each class of the vote; None: the same
     neighbour_search: str = ""  # how the neighbours were found: exact, or with which measured recall
     spaces: tuple[Array, ...] = ()  # (n, d) the labeller, if there is one, and the judges; (): not kept
 
@@ -58,15 +59,17 @@ def conclude(
         voters=config.voters,
         vote=config.vote,
     )
+    naming = names_of_first(consensus)
+    labels = naming[consensus.labels]
     spaces = chosen_spaces(config.neighbour_space, labeller, judges)
     nearest = find_nearest(spaces, train, config.neighbours)
-    nearby = agreement_of(nearest, consensus.labels, train)
+    nearby = agreement_of(nearest, labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(
         classes=classes,
         train=train,
         searches=searches,
-        labels=consensus.labels,
+        labels=labels,
         agreement=consensus.agreement,
         neighbour_agreement=nearby,
         reliable=reliable,
@@ -75,5 +78,16 @@ def conclude(
         left_out=consensus.left_out,
         reference=consensus.reference,
         matching=consensus.matching,
+        naming=naming,
         neighbour_search=nearest.how,
     )
+
+
+def names_of_first(consensus: Consensus) -> NDArray[np.int64]:
+    """(k,) the number of each class of the vote: the one that the first search left in gave it.
+
+    That search is drawn from the run's seed, so classes keep their numbers where another processor or number format
+    rounds otherwise, and another search comes out the heaviest.
+    """
+    first = next((i for i, reason in enumerate(consensus.left_out) if not reason), consensus.reference)
+    return np.argsort(consensus.matching[first])

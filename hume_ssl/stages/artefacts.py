@@ -126,6 +126,8 @@ def write_discovery(run: RunFolder, inputs: Inputs, found: Discovery) -> list[Pa
     searches, k = found.searches, inputs.classes
     ids = _old_ids(run, found.labels, k)
     labels = ids[found.labels]
+    if found.naming is not None:
+        ids = ids[found.naming]  # of the classes that `matching` speaks of
     tensors = {"weights": torch.from_numpy(searches.weights)}
     if searches.centre is not None:
         tensors["centre"] = torch.from_numpy(searches.centre)

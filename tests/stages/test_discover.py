@@ -173,13 +173,13 @@ def test_a_finished_run_that_gets_more_searches_keeps_those_it_has(
 
 
 def test_empty_classes_are_said(hume: Hume, bare: Path) -> None:
-    """Equal items: every search puts them into one class, so that none can be left out for it."""
-    np.save("a.npy", np.ones((30, 5), dtype=np.float32))
+    """Two kinds of items: every search puts them into two classes, so that none can be left out for it."""
+    np.save("a.npy", np.repeat(np.eye(2, 5, dtype=np.float32), 15, axis=0))
     spaces = ["--labeller", "a.npy", "--judge", "a.npy"]
     answer = hume("discover", *spaces, "--classes", "3", "--searches", "2", "--set", "search.iterations=4")
     assert answer.code == 0 and not answer.err.replace("%", "").count("Warning")
-    assert "2 searches found 1 class in 30 train items (largest 30, smallest 0)" in answer.out
-    assert "warning: 2 of 3 classes are empty" in answer.out
+    assert "2 searches found 2 classes in 30 train items (largest 15, smallest 0)" in answer.out
+    assert "warning: 1 of 3 classes is empty" in answer.out
     assert "warning: 2 of 2 searches found fewer than 3 classes" in answer.out
 
 
