@@ -42,10 +42,10 @@ def test_files_with_odd_names_and_the_names_of_classes(hume: Hume, done: Path) -
     pd.DataFrame({"class": range(10), "name": names}).to_csv("hume-run/classes.csv", index=False)
     assert hume(*ASSIGN, "new images (1)").code == 0
     table = pd.read_csv("hume-run/assign/new-images-1.csv", keep_default_na=False)
-    files = [os.path.normpath(name) for name in files]
+    files = [os.path.normpath(name) for name in table["filepath"]]
     assert files == sorted(odd)
     predictions = pd.read_csv("hume-run/train/fixmatch-per-class-2/predictions.csv")["label"]
-    assert table["label"].tolist() == [predictions[odd.index(name)] for name in table["filepath"]]
+    assert table["label"].tolist() == [predictions[odd.index(name)] for name in files]
     assert table["class_name"].tolist() == [names[label] for label in table["label"]]
 
 
