@@ -232,6 +232,9 @@ def _make_spaces(
     device: str,
 ) -> list[Array]:
     """The spaces that have to be made from images, in the order of the encoders."""
+    from hume_ssl.spaces.trust import trust
+
+    trust(encoders)
     if not (labeller or encoders):
         return []
     if images is None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hume_ssl.config import ConsensusConfig
 from hume_ssl.consensus import Consensus, agreement_of, chosen_spaces, find_consensus, find_nearest, reliable_items
+from hume_ssl.progress import Progress
 from hume_ssl.search import Searches
 
 Array = NDArray[Any]
@@ -45,8 +46,12 @@ def conclude(
     classes: int,
     config: ConsensusConfig,
     labeller: Array | None = None,
+    progress: Progress | None = None,
 ) -> Discovery:
-    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items."""
+    """The consensus of searches: alignment, vote, neighbours in the chosen spaces, reliable items.
+
+    `progress` is advanced by one a distinct item whose neighbours are found, which takes the time.
+    """
     consensus = find_consensus(
         searches.labellings,
         classes,
@@ -62,7 +67,7 @@ def conclude(
     naming = names_of_first(consensus)
     labels = naming[consensus.labels]
     spaces = chosen_spaces(config.neighbour_space, labeller, judges)
-    nearest = find_nearest(spaces, train, config.neighbours)
+    nearest = find_nearest(spaces, train, config.neighbours, progress)
     nearby = agreement_of(nearest, labels, train)
     reliable = reliable_items(consensus.agreement, nearby)
     return Discovery(

@@ -67,7 +67,9 @@ def discover(
     """Find classes in images without labels: searches, and the consensus they vote."""
     from hume_ssl.class_shares import read_prior
     from hume_ssl.config import DiscoverRecipe, load_recipe, override, to_toml
+    from hume_ssl.spaces.trust import trust
 
+    trust(encoder or ())
     count = parse_classes(classes)
     k = count[-1] if isinstance(count, range) else count
     say = sayer(as_json, dry_run)

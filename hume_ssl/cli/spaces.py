@@ -57,6 +57,9 @@ def embed(
         return
     if images is None:
         raise InputError("which images? give --images, or --list to see which encoders there are")
+    from hume_ssl.spaces.trust import trust
+
+    trust(encoder or ())
     from hume_ssl.config import DiscoverRecipe, override
     from hume_ssl.stages.embed import embed as stage
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hume_ssl.progress import Progress
+
 EXACT_UP_TO = 200_000  # distinct train rows
 RECALL = 0.95  # share of the true neighbours that must be found beyond that
 SAMPLE = 1000  # rows on which the recall is measured
@@ -36,7 +38,9 @@ class Nearest:
     how: str  # for the user: exact, or how many cells were looked into and the recall measured
 
 
-def find_nearest(spaces: Spaces, train: NDArray[np.bool_], neighbours: int = 20) -> Nearest:
+def find_nearest(
+    spaces: Spaces, train: NDArray[np.bool_], neighbours: int = 20, progress: Progress | None = None
+) -> Nearest:
     """The distinct train rows nearest to every item by cosine, in all given spaces side by side, each at unit norm.
 
     Items whose rows at unit norm are equal in every bit are one row here, which is never its own neighbour. Spaces may
@@ -48,10 +52,11 @@ def find_nearest(spaces: Spaces, train: NDArray[np.bool_], neighbours: int = 20)
         spaces: (n, d) each.
         train: (n,) True for train items, the only ones that are neighbours.
         neighbours: how many; all other distinct train rows where there are fewer.
+        progress: advanced by one a distinct row looked up.
     """
     row, first, _ = _distinct(spaces, {})
     voters, index, how = _index(spaces, row, first, train, neighbours)
-    return Nearest(row, _look_up(spaces, first, np.arange(len(first)), voters, index, neighbours), how)
+    return Nearest(row, _look_up(spaces, first, np.arange(len(first)), voters, index, neighbours, progress), how)
 
 
 def find_nearest_of_new(spaces: Spaces, new: Spaces, train: NDArray[np.bool_], neighbours: int = 20) -> Nearest:
@@ -82,7 +87,13 @@ def _index(
 
 
 def _look_up(
-    spaces: Spaces, items: Rows, own: NDArray[Any], voters: NDArray[np.int32], index: Any, neighbours: int
+    spaces: Spaces,
+    items: Rows,
+    own: NDArray[Any],
+    voters: NDArray[np.int32],
+    index: Any,
+    neighbours: int,
+    progress: Progress | None = None,
 ) -> NDArray[np.int32]:
     """(len(items), wanted) the distinct rows nearest to those of `items`, other than their `own`; -1 = no more."""
     wanted = min(neighbours, len(voters))
@@ -94,6 +105,8 @@ def _look_up(
         _, found = index.search(_unit(spaces, items[rows]), wanted + 1)
         found = _others(found, place[rows])
         near[rows] = np.where(found >= 0, voters[found], -1)
+        if progress is not None:
+            progress.advance(len(found))
     return near
 
 

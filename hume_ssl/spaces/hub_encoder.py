@@ -1,7 +1,8 @@
 """hub:REPO/ENTRY, a network that a repository offers by torch.hub: hub:facebookresearch/dinov2/dinov2_vits14.
 
 REPO is OWNER/NAME or OWNER/NAME:BRANCH on GitHub, or a folder with a hubconf.py (it begins with / . or ~). **The
-repository's own code is run**: that is how torch.hub works. So name only one that you trust.
+repository's own code is run**: that is how torch.hub works. So name only one that you trust; what only a file
+asks for is refused (`hume_ssl.spaces.trust`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from hume_ssl.errors import InputError
 from hume_ssl.spaces.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, squashed
 from hume_ssl.spaces.spec import EncoderSpec
+from hume_ssl.spaces.trust import check_trusted, remember
 from hume_ssl.spaces.weights_files import load_strictly, read_state
 
 SHORTER_SIDE, CROP = 256, 224
@@ -48,11 +50,13 @@ def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
     The weights are those of the spec's file, loaded into what ENTRY(pretrained=False) gives; else ENTRY's own.
 
     Raises:
-        InputError: no such repository or entry, no network to fetch it by; as for other kinds of encoders.
+        InputError: no such repository or entry, no network to fetch it by, or a repository that the user has not named;
+            as for other kinds of encoders.
     """
     repo, _, entry = spec.name.rpartition("/")
     local = repo.startswith(("/", ".", "~"))
     where = str(Path(repo).expanduser()) if local else repo
+    check_trusted(spec.name)
     how: dict[str, Any] = {} if spec.weights is None and not bare else {"pretrained": False}
     try:
         # verbose=False: it would write to stdout, which belongs to --json.
@@ -62,6 +66,8 @@ def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
     except Exception as error:  # the repository's own code may raise anything
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot load {spec.text!r} by torch.hub: {first}; check its name, and the network") from error
+    if local:
+        remember(spec.name)
     if not isinstance(network, nn.Module):
         raise InputError(f"{spec.text!r} gives {type(network).__name__} and not a network; name another entry")
     if spec.weights is not None and not bare:

@@ -39,6 +39,7 @@ from hume_ssl.stages.spaces import SPACES, forget_other_spaces, index_spaces, ma
 from hume_ssl.stages.table import DISCOVER, pretrained_encoders, stored_roles, stored_spaces, write_broken
 
 KEPT = ("consensus.csv", "classes.csv")  # until there is a new consensus, to match it to
+MANY = 100_000  # items, from which on their neighbours are minutes of work
 ROWS = 65_536  # of a given space, copied at a time
 
 
@@ -106,7 +107,7 @@ def discover(
             run.discard(DISCOVER, keep + forget_other_spaces(run, inputs.items))
         raise
     found = _search(run, inputs, recipe, labeller, judges, done, show)
-    return conclude_run(run, inputs, found, labeller, judges, began, say)
+    return conclude_run(run, inputs, found, labeller, judges, began, say, show=show)
 
 
 def write_inputs(run: RunFolder, inputs: Inputs, recipe: DiscoverRecipe) -> None:
@@ -128,18 +129,23 @@ def conclude_run(
     judges: list[Any],
     began: float,
     say: Callable[[str], None],
+    *,
+    show: bool = True,
 ) -> dict[str, Any]:
     """The consensus of searches, with which the run is finished; says what it came to, and returns facts for `--json`.
 
     Args:
         labeller, judges: of `spaces_of`.
         began: when, by `time.monotonic()`.
+        show: progress on stderr, where there are many items.
     """
     own = labeller if inputs.sources[0].name == "labeller" else None  # without one a judge stands for it
-    discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own)
+    n = len(inputs.items)
+    with track(n, "neighbours", show=show and n >= MANY) as progress:
+        discovery = conclude(found, judges, inputs.train, inputs.classes, inputs.recipe.consensus, own, progress)
     artefacts = write_discovery(run, inputs, discovery)
     stale = mark_stale(run)
-    facts = summary(len(inputs.items), discovery)
+    facts = summary(n, discovery)
     run.finish_stage(DISCOVER, artefacts, time.monotonic() - began, searches=len(found), **facts)
     forget_checkpoints(run)
     run.log(f"finished discover: {facts}")

@@ -90,7 +90,7 @@ def import_hume(
         progress.advance(1)
     whose = "their own CV scores" if scores else f"scores worked out here, as {r - len(results)} of them have none"
     say(f"{r} searches of {folder} imported, with {whose}")
-    return {**conclude_run(run, inputs, searches, first, judges, began, say), "imported": r}
+    return {**conclude_run(run, inputs, searches, first, judges, began, say, show=show), "imported": r}
 
 
 def _weights(tasks: dict[int, Path]) -> torch.Tensor:

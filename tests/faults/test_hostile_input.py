@@ -210,3 +210,34 @@ def test_a_name_in_a_run_that_leads_out_of_it_is_refused(done: Path, hume: Hume)
     ):
         answer = hume(*command)
         assert answer.code == 2 and "../../up" in answer.err, answer
+
+
+def test_a_repository_that_only_a_file_names_is_not_run(
+    bare: Path, hume: Hume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hub: runs a repository's own code: a recipe of a stranger's may ask for that, and does not get it."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(bare / "hub"))
+    monkeypatch.setattr("hume_ssl.spaces.trust._named", set())
+    Path("evil").mkdir()
+    Path("evil/hubconf.py").write_text(
+        "open('ran', 'w')\nimport torch\ndef net(pretrained=True):\n    return torch.nn.Conv2d(3, 8, 8, 8)\n"
+    )
+    Path("sent.toml").write_text('name = "sent"\n[spaces]\nencoders = ["hub:./evil/net?size=8"]\n')
+    command = [
+        "discover",
+        "--images",
+        "digits.npy",
+        "--classes",
+        "10",
+        "--searches",
+        "1",
+        "--set",
+        "search.iterations=2",
+    ]
+    answer = hume(*command, "--recipe", "sent.toml")
+    assert answer.code == 2 and "if you trust it" in answer.err
+    assert not Path("ran").exists() and not RUN.exists()
+    answer = hume(*command, "--encoder", "hub:./evil/net?size=8")
+    assert answer.code == 0 and Path("ran").exists(), answer.err
+    monkeypatch.setattr("hume_ssl.spaces.trust._named", set())
+    assert hume("assign", "--images", "digits.npy").code == 0  # it was named once

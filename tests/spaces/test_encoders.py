@@ -16,6 +16,7 @@ from hume_ssl.spaces import spec as specs
 from hume_ssl.spaces.embed import embed
 from hume_ssl.spaces.encoders import build_network, build_preprocess, default_weights
 from hume_ssl.spaces.spec import parse_spec
+from hume_ssl.spaces.trust import trust
 from hume_ssl.tensor_files import write_safetensors
 
 timm = pytest.importorskip("timm")
@@ -137,12 +138,16 @@ def no_network(pretrained=True):
 """
 
 
-def test_torch_hub_gives_the_mean_of_maps(folder: Path, tmp_path: Path) -> None:
+def test_torch_hub_gives_the_mean_of_maps(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
     (repository / "hubconf.py").write_text(HUBCONF)
     torch.manual_seed(1)
     network = nn.Sequential(nn.Conv2d(3, 5, 7, 7), nn.ReLU())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    with pytest.raises(InputError, match=r"only a file asks for"):
+        build_network(parse_spec(f"hub:{repository}/small?size=28"))
+    trust([f"hub:{repository}/small?size=28"])
     preprocess = build_preprocess(parse_spec(f"hub:{repository}/small?size=28"))
     by_hand = direct(
         folder, lambda x: network(x).mean(dim=(2, 3)), lambda image: preprocess.normalise(preprocess(image)[None])[0]
