@@ -220,7 +220,7 @@ def test_a_repository_that_only_a_file_names_is_not_run(
     monkeypatch.setattr("hume_ssl.spaces.trust._named", set())
     Path("evil").mkdir()
     Path("evil/hubconf.py").write_text(
-        "open('ran', 'w')\nimport torch\ndef net(pretrained=True):\n    return torch.nn.Conv2d(3, 8, 8, 8)\n"
+        "open('ran', 'w')\nimport torch\ndef net(pretrained=True):\n    return torch.nn.Conv2d(3, 16, 8, 8)\n"
     )
     Path("sent.toml").write_text('name = "sent"\n[spaces]\nencoders = ["hub:./evil/net?size=8"]\n')
     command = [
