@@ -73,6 +73,9 @@ def main() -> NoReturn:
     claims.release_all()
     sys.stdout.flush()
     distributed.leave(code)
+    if interrupt.came:
+        # Where it passed through an exec of text (a dataclass), Python would end itself by the signal: other exit code.
+        os._exit(code)
     sys.exit(code)
 
 

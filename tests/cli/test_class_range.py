@@ -47,11 +47,11 @@ def test_the_next_command_leaves_out_what_was_meant_for_the_trial() -> None:
     assert resume_command(words[:3]) == "hume-ssl discover --classes=2:5 --resume"
 
 
-def test_equal_items_have_no_number_of_classes(hume: Hume, spaces: Path) -> None:
-    np.save("a.npy", np.ones((30, 5), dtype=np.float32))
-    np.save("b.npy", np.ones((30, 5), dtype=np.float32))
-    answer = hume(*TRY)
-    assert answer.code == 0 and "it would take 2 classes" in answer.out
+def test_two_kinds_of_items_have_no_number_of_classes_from_four_on(hume: Hume, spaces: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        np.save(name, np.repeat(np.eye(2, 5, dtype=np.float32), 15, axis=0))
+    answer = hume(*TRY, "--classes=4:5")
+    assert answer.code == 0 and "it would take 4 classes" in answer.out
     assert "warning: at every number most searches lost classes" in answer.out
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,11 +38,22 @@ DEAF = STUCK.replace(
         raise RuntimeError("a worker has died") from None
 """,
 )
+# One that is reached while a dataclass is made, by an exec of text: Python then means to end itself by the signal.
+MAKING = STUCK.replace(
+    'hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000_000)',
+    """
+    exec("import time; time.sleep(60)")
+""",
+)
 
 
 def ended(program: str, sign: signal.Signals) -> tuple[int, str, float]:
-    """Exit code, stderr and seconds after the signal of a program that has said that it is under way."""
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """Exit code, stderr and seconds after the signal of a program that has said that it is under way.
+
+    It is started as `python -m hume_ssl` is, where Python has its own idea of how an interrupt ends.
+    """
+    Path("program.py").write_text(program)
+    process = subprocess.Popen([sys.executable, "-m", "program"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
     began = time.monotonic()
@@ -51,11 +63,12 @@ def ended(program: str, sign: signal.Signals) -> tuple[int, str, float]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("program", [STUCK, DEAF], ids=["stuck", "deaf"])
-def test_it_ends_in_time(program: str, sign: signal.Signals) -> None:
+@pytest.mark.parametrize("program", [STUCK, DEAF, MAKING], ids=["stuck", "deaf", "making"])
+def test_it_ends_in_time(program: str, sign: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     code, err, seconds = ended(program, sign)
     assert (code, err.splitlines()) == (130, ["interrupted: give the same command with --resume to go on"])
-    assert seconds < 2
+    assert seconds < 5  # two on a machine that does nothing else: test_kill_anywhere.py
 
 
 @pytest.fixture(autouse=True)

@@ -58,10 +58,16 @@ def weights() -> None:
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), "weights.pth")
 
 
-def stop_and_compare(name: str, times: int, seed: int, signs: tuple[signal.Signals, ...] = (signal.SIGKILL,)) -> None:
+def stop_and_compare(
+    name: str,
+    times: int,
+    seed: int,
+    signs: tuple[signal.Signals, ...] = (signal.SIGKILL,),
+    limit: float = 2.0,
+) -> None:
     """Stop a command so often, each time from the same state, and compare what it leaves when it has gone on.
 
-    A sign that a process can answer has to be answered within two seconds, by exit code 130 and no traceback.
+    A sign that a process can answer has to be answered within `limit` seconds, by exit code 130 and no traceback.
     """
     before, command, again = COMMANDS[name]
     weights()
@@ -87,7 +93,7 @@ def stop_and_compare(name: str, times: int, seed: int, signs: tuple[signal.Signa
         if sign != signal.SIGKILL:
             assert process.returncode in (0, 130), f"{where}: {process.returncode} {told.decode(errors='replace')}"
             assert b"Traceback" not in told, f"{where}: {told.decode(errors='replace')}"
-            assert time.monotonic() - sent < 2, f"{where}: took {time.monotonic() - sent:.2f} s to end"
+            assert time.monotonic() - sent < limit, f"{where}: took {time.monotonic() - sent:.2f} s to end"
         finish(again)
         left = artefacts_of(RUN)
         differ = sorted(path for path in expected.keys() | left.keys() if expected.get(path) != left.get(path))
@@ -99,7 +105,8 @@ def test_a_discover_killed_once(bare: Path) -> None:
 
 
 def test_a_discover_interrupted_twice(bare: Path) -> None:
-    stop_and_compare("discover", 2, seed=2, signs=INTERRUPTS)
+    # The two seconds are for a machine that does nothing else, as where the slow tests run.
+    stop_and_compare("discover", 2, seed=2, signs=INTERRUPTS, limit=10.0)
 
 
 @pytest.mark.slow
