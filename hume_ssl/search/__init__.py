@@ -98,9 +98,10 @@ def prepare_spaces(
 
 
 def batch_size(classes: int, config: SearchConfig, device: str = "cpu") -> int:
-    """Searches side by side: `search.batch`, else by the number of classes and the device alone, so that results do
-    not depend on how many searches are asked for; a divisor of 100, so that hundreds of them leave none to run twice.
-    A GPU takes up to 1,000 columns, fewer where a third of its memory does not hold them."""
+    """Searches side by side: `search.batch`, else by the number of classes and the device alone; a divisor of 100, so
+    that hundreds of them leave none to run twice. On a CPU a search finds the same whatever runs beside it (`steady`);
+    elsewhere batches of one size are what makes results independent of how many searches are asked for. A GPU takes up
+    to 1,000 columns, fewer where a third of its memory does not hold them."""
     settings = config.settings()
     if settings.batch:
         return settings.batch
@@ -250,6 +251,7 @@ def assign_labels(
     import torch
 
     from hume_ssl.search.orthonormal import columns
+    from hume_ssl.search.steady import product
     from hume_ssl.search.subsets import unit_rows
 
     r, _, k = weights.shape
@@ -258,6 +260,6 @@ def assign_labels(
     step = max(1, min(CHUNK, (1 << 27) // (k * r)))
     for start in range(0, len(labeller), step):
         rows = torch.from_numpy(np.array(labeller[start : start + step])).to(device, matrix.dtype)
-        scores = (unit_rows(rows, centre) @ matrix).view(len(rows), k, r)
+        scores = product(unit_rows(rows, centre), matrix).view(len(rows), k, r)
         labellings[:, start : start + step] = scores.argmax(1).T.cpu().numpy()
     return labellings

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hume_ssl.search.inner import Inner
+from hume_ssl.search.inner import Inner, cross_entropy
+from hume_ssl.search.steady import log_softmax, one_thread, product
 
 
 def ridge_factor(x_tr: Tensor, ridge: float) -> Tensor:
@@ -20,7 +21,8 @@ def ridge_factor(x_tr: Tensor, ridge: float) -> Tensor:
     gram = train.T @ train / len(train)
     free = gram.diagonal()[:-1]
     free += ridge * free.mean() + 1e-9 * gram.diagonal().max()
-    factor: Tensor = torch.linalg.cholesky(gram)
+    with one_thread():
+        factor: Tensor = torch.linalg.cholesky(gram)
     return factor
 
 
@@ -28,16 +30,17 @@ class Hat:
     """The map as one matrix (n_te, n_tr): the fastest form, where it is not too large to keep."""
 
     def __init__(self, x_tr: Tensor, x_te: Tensor, factor: Tensor, dtype: torch.dtype) -> None:
-        solved = torch.cholesky_solve(x_te.double().T, factor)  # the held-out side has fewer rows
+        with one_thread():
+            solved = torch.cholesky_solve(x_te.double().T, factor)  # the held-out side has fewer rows
         self.matrix = (solved.T @ (x_tr.double().T / len(x_tr))).to(dtype)
 
     def scores(self, y_tr: Tensor) -> Tensor:
         """(n_te, c) scores of labels (n_tr, c)."""
-        return (self.matrix @ y_tr.to(self.matrix.dtype)).to(y_tr.dtype)
+        return product(self.matrix, y_tr.to(self.matrix.dtype)).to(y_tr.dtype)
 
     def pull_back(self, d_scores: Tensor) -> Tensor:
         """(n_tr, c) derivative by the labels, from the one by the scores (n_te, c)."""
-        return (self.matrix.T @ d_scores.to(self.matrix.dtype)).to(d_scores.dtype)
+        return product(self.matrix.T, d_scores.to(self.matrix.dtype)).to(d_scores.dtype)
 
 
 class FactoredMap:
@@ -48,16 +51,17 @@ class FactoredMap:
 
     def scores(self, y_tr: Tensor) -> Tensor:
         """(n_te, c) scores of labels (n_tr, c)."""
-        return self.x_te @ (self.inverse @ (self.x_tr.T @ y_tr))
+        return product(self.x_te, product(self.inverse, product(self.x_tr.T, y_tr)))
 
     def pull_back(self, d_scores: Tensor) -> Tensor:
         """(n_tr, c) derivative by the labels, from the one by the scores (n_te, c)."""
-        return self.x_tr @ (self.inverse @ (self.x_te.T @ d_scores))
+        return product(self.x_tr, product(self.inverse, product(self.x_te.T, d_scores)))
 
 
 def ridge_inverse(x_tr: Tensor, factor: Tensor) -> Tensor:
     """(d, d) G^-1 / n_tr in the rows' format."""
-    return (torch.cholesky_inverse(factor) / len(x_tr)).to(x_tr.dtype)
+    with one_thread():
+        return (torch.cholesky_inverse(factor) / len(x_tr)).to(x_tr.dtype)
 
 
 def ridge(solved: Hat | FactoredMap, y_tr: Tensor, y_te: Tensor, scale: float) -> Inner:
@@ -70,8 +74,8 @@ def ridge(solved: Hat | FactoredMap, y_tr: Tensor, y_te: Tensor, scale: float) -
     """
     n_tr, k, r = y_tr.shape
     n_te = len(y_te)
-    log_p = (scale * solved.scores(y_tr.reshape(n_tr, k * r))).view(n_te, k, r).log_softmax(1)
+    log_p = log_softmax((scale * solved.scores(y_tr.reshape(n_tr, k * r))).view(n_te, k, r))
     # Rows of y_te sum to one, so the derivative of the cross-entropy by the logits is P - Y.
     d_logits = (log_p.exp() - y_te) * (scale / n_te)
     train = solved.pull_back(d_logits.view(n_te, k * r)).view(n_tr, k, r)
-    return Inner(-(y_te * log_p).sum(1).mean(0), train, -log_p / n_te)
+    return Inner(cross_entropy(y_te, log_p), train, -log_p / n_te)

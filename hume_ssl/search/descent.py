@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hume_ssl.search.inner import Inner
+from hume_ssl.search.inner import Inner, cross_entropy
 from hume_ssl.search.leaps import Plan
 from hume_ssl.search.precision import Rows
+from hume_ssl.search.steady import log_softmax, product, softmax, sum_over
 
 KEPT_BYTES = 3 << 29  # class probabilities kept on the way forward, where they fit; else made again on the way back
 
@@ -36,14 +37,14 @@ def descent(
     n_tr, k, r = y_tr.shape
     n_te, step = len(y_te), plan.lr / n_tr
     begin = theta.reshape(-1, k * r)
-    walk = _Walk(x_tr, y_tr, x_tr @ begin, plan, products)
+    walk = _Walk(x_tr, y_tr, product(x_tr, begin), plan, products)
     for m in plan.leaps:
         walk.forward(m, step)
-    end = begin - step * (x_tr.T @ walk.drift)
-    log_p = (x_te @ end).view(n_te, k, r).log_softmax(1)
-    adjoint = x_te.T @ ((log_p.exp() - y_te).view(n_te, k * r) / n_te)
-    train = walk.backward(x_tr @ adjoint, step)
-    return Inner(-(y_te * log_p).sum(1).mean(0), train.view(n_tr, k, r), -log_p / n_te)
+    end = begin - step * product(x_tr.T, walk.drift)
+    log_p = log_softmax(product(x_te, end).view(n_te, k, r))
+    adjoint = product(x_te.T, (log_p.exp() - y_te).view(n_te, k * r) / n_te)
+    train = walk.backward(product(x_tr, adjoint), step)
+    return Inner(cross_entropy(y_te, log_p), train.view(n_tr, k, r), -log_p / n_te)
 
 
 class _Walk:
@@ -95,7 +96,7 @@ class _Walk:
         p, residual = residuals(scores, self.y)
         self.kept.append(p.to(self.products) if self.keeps else move)
         if weight:
-            self.drift.add_(residual, alpha=weight)
+            self.drift.add_(residual * weight if weight > 1 else residual)
         return self.rows.sums(residual, self.x.dtype)
 
     def _curvature(self, move: Tensor | None, scores: Tensor | None) -> Tensor:
@@ -117,14 +118,14 @@ class _Walk:
 
 def residuals(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """P = softmax(scores), (n, k, r), and P - Y, (n, k * r)."""
-    p = scores.view(y.shape).softmax(1)
+    p = softmax(scores.view(y.shape))
     return p, (p - y).view(scores.shape)
 
 
 def curved(p: Tensor, v: Tensor) -> Tensor:
     """The softmax's Jacobian at P, (n, k, r), times V, (n, k * r): P*V - P*rowsum(P*V)."""
     pv = p * v.view(p.shape)
-    return torch.addcmul(pv, p, pv.sum(1, keepdim=True), value=-1).view(v.shape)
+    return pv.sub_(p * sum_over(pv, 1)).view(v.shape)
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pul
 from hume_ssl.search.prior import UNIFORM, Prior, size_gradient
 from hume_ssl.search.solvers import Judged, Solvers, gather, objective
 from hume_ssl.search.sparsemax import sparsemax, sparsemax_backward
+from hume_ssl.search.steady import adam, mean_over_rows, product, sum_over
 
 PROBE = 10_000  # train items whose labels say whether a search still moves
 PATIENCE, CHECK_EVERY = 50, 10  # steps without a changed label after which a search ends; steps between two looks
@@ -98,7 +99,8 @@ def search_batch(
             )
             gradient += group_gradient / s.subsets
             loss += group_loss / s.subsets
-        adam(batch, clip(pull_back(batch.basis, batch.raw, uncolumns(gradient, classes))), lr, step)
+        gradient = clip(pull_back(batch.basis, batch.raw, uncolumns(gradient, classes)))
+        adam(batch.raw, gradient, batch.mean, batch.square, lr, step + 1)
         if log is not None:
             log(step, loss, running)
         if progress is not None:
@@ -137,7 +139,7 @@ class Watch:
     def unchanged(self, weights: Tensor) -> Tensor:
         """(r,) whether a search's labels are the same at this look and all looks of the last 50 steps."""
         r, _, k = weights.shape
-        labels = (self.rows @ columns(weights)).view(-1, k, r).argmax(1)
+        labels = product(self.rows, columns(weights)).view(-1, k, r).argmax(1)
         if self.labels is None:
             self.quiet = torch.zeros(r, dtype=torch.int64, device=labels.device)
         else:
@@ -174,7 +176,7 @@ def outer_gradient(
         (d1, k * r) derivative by `matrix` of the sum over subsets of CE - H * entropy(mean label); the summed CE, (r,).
     """
     m = len(rows)
-    labels = sparsemax((rows @ matrix / temperature).view(m, k, -1))
+    labels = sparsemax((product(rows, matrix) / temperature).view(m, k, -1))
     gradient = torch.zeros_like(labels)
     loss = torch.zeros_like(labels[0, 0])
     for one in judged:
@@ -183,9 +185,9 @@ def outer_gradient(
         gradient.index_add_(0, train, solved.train)
         gradient.index_add_(0, test, solved.test)
         loss += solved.loss
-    gradient += len(judged) * size_gradient(labels.mean(0), entropy_weight, m, prior)
+    gradient += len(judged) * size_gradient(mean_over_rows(labels), entropy_weight, m, prior)
     back = sparsemax_backward(labels, gradient).view(m, -1)
-    return rows.T @ back / temperature, loss
+    return product(rows.T, back) / temperature, loss
 
 
 def schedule(settings: SearchSettings, step: int) -> tuple[float, float]:
@@ -214,17 +216,9 @@ def may_stop(settings: SearchSettings, step: int) -> bool:
 
 def clip(gradient: Tensor, bound: float = 1.0) -> Tensor:
     """(r, d1, k) gradients, each search's scaled down to norm `bound` where it is longer, as clip_grad_norm_ does."""
-    norms = gradient.flatten(1).norm(dim=1)
+    norms = sum_over(gradient.flatten(1).square(), 1).sqrt()
     scale: Tensor = (bound / (norms + 1e-6)).clamp(max=1)
-    return gradient * scale[:, None, None]
-
-
-def adam(batch: Batch, gradient: Tensor, lr: float, step: int) -> None:
-    """One step of Adam (betas 0.9 and 0.999, eps 1e-8) on the raw tensors, in torch's order of operations."""
-    batch.mean.lerp_(gradient, 0.1)
-    batch.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-    denominator = (batch.square.sqrt() / math.sqrt(1 - 0.999 ** (step + 1))).add_(1e-8)
-    batch.raw.addcdiv_(batch.mean, denominator, value=-lr / (1 - 0.9 ** (step + 1)))
+    return gradient * scale[:, :, None]
 
 
 def _begin(solvers: Solvers, seeds: Sequence[int]) -> Batch:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hume_ssl.search.steady import mean_over_rows, sum_over
+
 
 class Inner(NamedTuple):
     """Held-out error of the classifier taught by a labelling, and its derivative with respect to the labels."""
@@ -16,6 +18,11 @@ class Inner(NamedTuple):
     loss: Tensor  # (r,) mean held-out cross-entropy L in nats; 0 = the held-out labels were predicted with certainty
     train: Tensor  # (n_tr, k, r) dL/dY_tr
     test: Tensor  # (n_te, k, r) dL/dY_te
+
+
+def cross_entropy(labels: Tensor, log_p: Tensor) -> Tensor:
+    """(r,) mean over items of -sum_k labels * log_p, both (n, k, r); 0 = the labels were predicted with certainty."""
+    return -mean_over_rows(sum_over(labels * log_p, 1))[0]
 
 
 def entropy_gradient(mean: Tensor, weight: float, n: int) -> Tensor:

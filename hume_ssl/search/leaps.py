@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hume_ssl.search.steady import one_thread
+
 SAFETY = 1.25  # a subset's directions may be that much larger than those of the items the spectrum was measured on
 FIXED_COST = 3.0  # full-width products that a rotated descent needs beyond an unrotated one's
 
@@ -58,7 +60,9 @@ def every_step(steps: int, lr: float) -> Plan:
 def spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean squares (d,) of the directions of the rows (n, d), largest first, and the directions (d, d), as columns."""
     rows = x.double()
-    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+    gram = rows.T @ rows / len(rows)
+    with one_thread():
+        values, vectors = torch.linalg.eigh(gram)
     return values.flip(0).clamp_min(0), vectors.flip(1)
 
 

@@ -9,14 +9,13 @@ where the largest component of its gradient is below 1e-4, scikit-learn's rule, 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hume_ssl.search.linesearch import TRIALS, LineSearch
+from hume_ssl.search.steady import product_of_rows
 
 ITERATIONS = 100  # scikit-learn's max_iter
 TOLERANCE = 1e-4  # scikit-learn's tol
@@ -58,7 +57,6 @@ class _Batch:
         self.share = (learn / learn.sum(1, keepdim=True)).to(self.real)[:, None]  # (p, 1, n) weights of the mean loss
         seen = torch.zeros(p, k, device=device).scatter_add_(1, labels, learn.float())
         absent = torch.where(seen > 0, 0.0, -1e30).to(self.real)
-        # Logits, in units of log 2: exp2 is several times faster than exp.
         self.z = absent[:, :, None].expand(p, k, n).contiguous()
         self.residual = torch.empty(p, k, n, dtype=self.x.dtype, device=device)
         self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []  # step s, change of gradient y, both (p, k d); 1 / (s.y)
@@ -79,10 +77,10 @@ class _Batch:
                 gradient, loss = gradient[kept], loss[kept.cpu().numpy()]
             direction = self._direction(gradient)
             slope = _dots(direction, gradient).double().cpu().numpy()
-            scaled = (direction.view(-1, self.x.shape[1]) / math.log(2)).to(self.x.dtype)
+            rounded = direction.view(-1, self.x.shape[1]).to(self.x.dtype)
             # The step is remembered as rounded: pairs must belong to the logits that are there.
-            direction = (scaled.to(self.real) * math.log(2)).view(direction.shape)
-            along = (scaled @ self.x.T).view(self.z.shape)
+            direction = rounded.to(self.real).view(direction.shape)
+            along = product_of_rows(rounded, self.x.T).view(self.z.shape)
             first = np.ones(len(slope)) if iteration else 1 / np.sqrt(np.maximum(-slope, 1e-300))
             taken, loss = self._search(along, loss, slope, first)
             before, gradient = gradient, self._gradient()
@@ -128,24 +126,24 @@ class _Batch:
             z, label, share = self.z[rows], self.labels[rows], self.share[rows]
             if along is not None:
                 ahead = along[rows].to(self.real)
-                z = z.addcmul_(ahead, step[start:stop])
+                z = z.add_(ahead * step[start:stop])
                 if not isinstance(rows, slice):
                     self.z[rows] = z
             top = z.amax(1, keepdim=True)
-            p = (z - top).clamp_(min=-100).exp2_()
+            p = (z - top).clamp_(min=-70).exp_()
             mass = p.sum(1, keepdim=True)
-            loss = (mass.log2() + top - z.gather(1, label)) * share
+            loss = (mass.log() + top - z.gather(1, label)) * share
             p.mul_(share / mass).scatter_add_(1, label, -share)
             total[0, start:stop] = loss.sum((1, 2))
             if along is not None:
                 total[1, start:stop] = _dots(ahead.flatten(1), p.flatten(1))
             self.residual[rows] = p.to(self.residual.dtype)
-        loss, slope = total.double().mul_(math.log(2)).cpu().numpy()
+        loss, slope = total.double().cpu().numpy()
         return loss, slope
 
     def _gradient(self) -> Tensor:
         """(p, k d) of the mean losses."""
-        return (self.residual.view(-1, len(self.x)) @ self.x).to(self.real).view(len(self.z), -1)
+        return product_of_rows(self.residual.view(-1, len(self.x)), self.x).to(self.real).view(len(self.z), -1)
 
     def _direction(self, gradient: Tensor) -> Tensor:
         """(p, k d) minus the gradient times the inverse Hessian that the remembered pairs stand for (two loops)."""
@@ -157,11 +155,11 @@ class _Batch:
             shares = []
             for s, y, rho in reversed(pairs):
                 shares.append(rho * _dots(s, q)[:, None])
-                q.addcmul_(y, shares[-1], value=-1)
+                q -= y * shares[-1]
             s, y, rho = pairs[-1]
             q *= torch.where(rho > 0, 1 / (rho * _dots(y, y)[:, None]).clamp(min=1e-37), 1)
             for (s, y, rho), share in zip(pairs, reversed(shares), strict=True):
-                q.addcmul_(s, share - rho * _dots(y, q)[:, None])
+                q += s * (share - rho * _dots(y, q)[:, None])
         return direction
 
     def _remember(self, s: Tensor, y: Tensor) -> None:

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+
+from hume_ssl.search.steady import one_thread
 
 
 def initial_basis(
@@ -39,10 +42,13 @@ def initial_basis(
         generator = torch.Generator().manual_seed(seed)
         first = (2 * torch.rand(d1, k, generator=generator, dtype=dtype) - 1) / math.sqrt(d1)
         if thin and k < d1:
-            bases.append(torch.geqrf(first)[0].tril(-1) + torch.eye(d1, k, dtype=dtype))
+            with one_thread():
+                reflected = torch.geqrf(first)[0]
+            bases.append(reflected.tril(-1) + torch.eye(d1, k, dtype=dtype))
             continue
         rest = torch.randn(d1, d1 - k, generator=generator, dtype=dtype)
-        q, triangle = torch.linalg.qr(torch.cat([first, rest], 1))
+        with one_thread():
+            q, triangle = torch.linalg.qr(torch.cat([first, rest], 1))
         bases.append(q * torch.where(triangle.diagonal() < 0, -1.0, 1.0))
     return torch.stack(bases)
 
@@ -52,16 +58,23 @@ def orthonormal(basis: Tensor, raw: Tensor) -> Tensor:
 
     raw = 0 gives the first k columns of B; `basis` is B (r, d1, d1), or thin, (r, d1, k), from `initial_basis`.
     """
-    return turn(basis, _reflected(raw))
+    reflectors, inner = _reflections(raw)
+    return turn(basis, reflectors @ inner - torch.eye(*raw.shape[1:], dtype=raw.dtype, device=raw.device))
 
 
 def pull_back(basis: Tensor, raw: Tensor, gradient: Tensor) -> Tensor:
-    """dL/draw (r, d1, k) from dL/dW (r, d1, k); zero above the diagonal."""
-    upstream = turn(basis, gradient, back=True)  # B is fixed: only the small products go through autograd
-    with torch.enable_grad():
-        leaf = raw.detach().requires_grad_()
-        (pulled,) = torch.autograd.grad(_reflected(leaf), leaf, upstream)
-    return pulled
+    """dL/draw (r, d1, k) from dL/dW (r, d1, k); zero above the diagonal.
+
+    With U = dL/d(V S), where S = M^-1 V_top^T, and Z = M^-T V^T U: dL/dV = U S^T, plus Z^T in its top rows, plus
+    V (N + N^T), where N = dL/d(V^T V) is -Z S^T above the diagonal, half of it on the diagonal, and 0 below.
+    """
+    upstream = turn(basis, gradient, back=True)
+    reflectors, inner = _reflections(raw)
+    solved = solve(_triangle(reflectors).mT, reflectors.mT @ upstream, upper=False)
+    by_gram = _halved(-solved @ inner.mT)
+    pulled = upstream @ inner.mT + reflectors @ (by_gram + by_gram.mT)
+    pulled[:, : raw.shape[2]] += solved.mT
+    return pulled.tril(-1)
 
 
 def turn(basis: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
@@ -70,28 +83,36 @@ def turn(basis: Tensor, x: Tensor, *, back: bool = False) -> Tensor:
         turned: Tensor = (basis.mT if back else basis) @ x
     else:
         triangle = _triangle(basis)
-        inner = torch.linalg.solve_triangular(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
+        inner = solve(triangle.mT if back else triangle, basis.mT @ x, upper=not back)
         turned = x - basis @ inner
     return turned
 
 
-def _reflected(raw: Tensor) -> Tensor:
-    """B^T W: the first k columns of the reflections' product, V inner - I.
+def _reflections(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """V (r, d1, k) and S = M^-1 V_top^T (r, k, k): B^T W, the first k columns of the reflections' product, is V S - I.
 
     The sign makes raw = 0 the identity, as torch's diagonal of -1 does.
     """
     d1, k = raw.shape[1:]
-    eye = torch.eye(d1, k, dtype=raw.dtype, device=raw.device)
-    reflectors = raw.tril(-1) + eye  # V (r, d1, k)
-    inner = torch.linalg.solve_triangular(_triangle(reflectors), reflectors[:, :k].mT, upper=True)
-    reflected: Tensor = reflectors @ inner - eye
-    return reflected
+    reflectors = raw.tril(-1) + torch.eye(d1, k, dtype=raw.dtype, device=raw.device)
+    return reflectors, solve(_triangle(reflectors), reflectors[:, :k].mT, upper=True)
+
+
+def solve(triangle: Tensor, right: Tensor, *, upper: bool) -> Tensor:
+    """triangle^-1 right (r, k, m). Several are solved a thread each, so one has to be too, to be solved the same."""
+    with one_thread() if len(triangle) == 1 else nullcontext():
+        solved: Tensor = torch.linalg.solve_triangular(triangle, right, upper=upper)
+    return solved
 
 
 def _triangle(reflectors: Tensor) -> Tensor:
     """M (r, k, k) of Q = I - V M^-1 V^T, V = `reflectors` (r, d1, k)."""
-    gram = reflectors.mT @ reflectors
-    return gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=1, dim2=2) / 2)
+    return _halved(reflectors.mT @ reflectors)
+
+
+def _halved(square: Tensor) -> Tensor:
+    """(r, k, k) above the diagonal as it is, half of it on the diagonal, 0 below."""
+    return square.triu(1) + torch.diag_embed(square.diagonal(dim1=1, dim2=2) / 2)
 
 
 def columns(weights: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hume_ssl.search.steady import product
+
 FEW_COLUMNS = 64  # of a product, below which a transposed view costs it half its speed
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -49,8 +51,8 @@ class Rows:
 
     def scores(self, theta: Tensor) -> Tensor:
         """x @ theta: (n, c) from (d, c), in the products' format."""
-        return self.x @ theta.to(self.x.dtype)
+        return product(self.x, theta.to(self.x.dtype))
 
     def sums(self, residual: Tensor, dtype: torch.dtype) -> Tensor:
         """x^T @ residual: (d, c) from (n, c), as `dtype`."""
-        return (self.transposed @ residual.to(self.x.dtype)).to(dtype)
+        return product(self.transposed, residual.to(self.x.dtype)).to(dtype)

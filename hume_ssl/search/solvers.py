@@ -20,6 +20,7 @@ from hume_ssl.search.leaps import Plan, every_step, plan, spectrum
 from hume_ssl.search.orthonormal import columns
 from hume_ssl.search.precision import matmul_dtype
 from hume_ssl.search.sparsemax import sparsemax
+from hume_ssl.search.steady import product
 from hume_ssl.search.subsets import Spaces, Subset, draw
 
 POOL = 20  # subsets the closed form is solved for in advance; each outer step takes the next few of them
@@ -145,7 +146,7 @@ def objective(solvers: Solvers, weights: Tensor, temperature: float) -> NDArray[
     total = np.zeros(r)
     for number in range(OBJECTIVE_SUBSETS):
         rows, judged = gather(solvers.spaces, solvers.for_objective(number, r))
-        labels = sparsemax((rows @ columns(weights)).view(len(rows), k, r) / temperature)
+        labels = sparsemax(product(rows, columns(weights)).view(len(rows), k, r) / temperature)
         loss = judged.solve(labels[judged.subset.train], labels[judged.subset.test]).loss
         total += loss.double().cpu().numpy() / OBJECTIVE_SUBSETS
     return total

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hume_ssl.search.steady import sum_over
+
 
 def sparsemax(scores: Tensor) -> Tensor:
     """Euclidean projection of each row of scores onto the simplex (Martins and Astudillo, 2016, eq. 1).
@@ -25,14 +27,15 @@ def sparsemax(scores: Tensor) -> Tensor:
     # Less each row's largest, which changes nothing: beside scores far above 1 the 1 would be rounded away. The
     # threshold then lies between -1 and 0, which drops most classes before the first round where labels are hard.
     scores = scores - scores.amax(1, keepdim=True)
-    tau = ((scores.sum(1, keepdim=True) - 1) / scores.shape[1]).clamp_min_(-1)
+    tau = ((sum_over(scores, 1) - 1) / scores.shape[1]).clamp_min_(-1)
     settled = 4 * torch.finfo(scores.dtype).eps
     for _ in range(scores.shape[1]):
         surplus = (scores - tau).clamp_min_(0)
-        step = (surplus.sum(1, keepdim=True) - 1) / (surplus > 0).sum(1, keepdim=True)
-        if not bool((step > settled).any()):
+        step = (sum_over(surplus, 1) - 1) / (surplus > 0).sum(1, keepdim=True)
+        going = step > settled
+        if not bool(going.any()):
             break
-        tau = tau + step
+        tau = torch.where(going, tau + step, tau)  # a row that has settled stays, whatever the others need
     return (scores - tau).clamp_min_(0)
 
 
@@ -44,5 +47,5 @@ def sparsemax_backward(labels: Tensor, gradient: Tensor) -> Tensor:
     """
     support = labels > 0
     masked = torch.where(support, gradient, 0)
-    mean = masked.sum(1, keepdim=True) / support.sum(1, keepdim=True)
+    mean = sum_over(masked, 1) / support.sum(1, keepdim=True)
     return torch.where(support, masked - mean, 0)

@@ -10,7 +10,6 @@ ones, so that a bias is one more weight; weights are (d + 1, k, r), labels (b, k
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's, inside and outside
+from hume_ssl.search import steady
+from hume_ssl.search.inner import cross_entropy
+from hume_ssl.search.steady import log_softmax, mean_over_rows, product, softmax, sum_over
 
 
 class Encoder(NamedTuple):
@@ -46,31 +47,27 @@ class Moments:
 def adam(values: Sequence[Tensor], gradients: Sequence[Tensor], moments: Moments, lr: float) -> None:
     """One step of Adam on `values`, in place, in torch's order of operations."""
     moments.steps += 1
-    (beta1, beta2), t = BETAS, moments.steps
     for value, gradient, mean, square in zip(values, gradients, moments.means, moments.squares, strict=True):
-        mean.lerp_(gradient, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (square.sqrt() / math.sqrt(1 - beta2**t)).add_(EPS)
-        value.addcdiv_(mean, denominator, value=-lr / (1 - beta1**t))
+        steady.adam(value, gradient, mean, square, lr, moments.steps)
 
 
 def encoder_of(start: Tensor) -> Encoder:
     """The encoder whose weights are `start`, (d + 1, k, r): lengths as they are, as torch's weight_norm begins."""
     direction = start[:-1].clone()
-    return Encoder(direction, direction.norm(dim=0), start[-1].clone())
+    return Encoder(direction, _norm(direction), start[-1].clone())
 
 
 def weights_of(encoder: Encoder) -> Tensor:
     """(d + 1, k, r) weights and bias of an encoder (eq. 9: theta, weight-normed over each class's row)."""
-    scale = encoder.length / encoder.direction.norm(dim=0)
+    scale = encoder.length / _norm(encoder.direction)
     return torch.cat([encoder.direction * scale, encoder.bias[None]])
 
 
 def pull_back(encoder: Encoder, gradient: Tensor) -> Encoder:
     """dL/d(direction, length, bias) from dL/dweights, (d + 1, k, r)."""
     by_weight = gradient[:-1]
-    norm = encoder.direction.norm(dim=0)
-    by_length = (by_weight * encoder.direction).sum(0) / norm
+    norm = _norm(encoder.direction)
+    by_length = sum_over(by_weight * encoder.direction, 0)[0] / norm
     scale = encoder.length / norm
     return Encoder(scale * (by_weight - encoder.direction * (by_length / norm)), by_length, gradient[-1])
 
@@ -78,7 +75,7 @@ def pull_back(encoder: Encoder, gradient: Tensor) -> Encoder:
 def scores(rows: Tensor, weights: Tensor) -> Tensor:
     """(b, k, r) logits: one product for all searches."""
     d, k, r = weights.shape
-    return (rows @ weights.reshape(d, k * r)).view(len(rows), k, r)
+    return product(rows, weights.reshape(d, k * r)).view(len(rows), k, r)
 
 
 def task_labels(rows: Sequence[Tensor], encoders: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -88,7 +85,7 @@ def task_labels(rows: Sequence[Tensor], encoders: Sequence[Tensor]) -> tuple[Ten
         rows: (b, d + 1) of each space.
         encoders: (d + 1, k, r) of each space, from `weights_of`.
     """
-    shares = [scores(x, w).softmax(1) for x, w in zip(rows, encoders, strict=True)]
+    shares = [softmax(scores(x, w)) for x, w in zip(rows, encoders, strict=True)]
     mean = shares[0].clone()
     for share in shares[1:]:
         mean += share
@@ -108,8 +105,8 @@ def teach(
     for _ in range(steps):
         gradients = []
         for x, theta in zip(rows, learners, strict=True):
-            error = scores(x, theta).softmax(1).sub_(labels)
-            gradients.append((x.T @ error.view(len(x), -1)).div_(len(x)).view(theta.shape))
+            error = softmax(scores(x, theta)).sub_(labels)
+            gradients.append(product(x.T, error.view(len(x), -1)).div_(len(x)).view(theta.shape))
         adam(learners, gradients, moments, lr)
 
 
@@ -118,8 +115,8 @@ def learners_error(rows: Sequence[Tensor], learners: Sequence[Tensor], labels: T
     log-probabilities, (b, k, r), which over b is its derivative by the labels."""
     surprise = torch.zeros_like(labels)
     for x, theta in zip(rows, learners, strict=True):
-        surprise -= scores(x, theta).log_softmax(1)
-    return (labels * surprise).sum(1).mean(0), surprise
+        surprise -= log_softmax(scores(x, theta))
+    return cross_entropy(labels, -surprise), surprise
 
 
 def outer_gradient(
@@ -135,8 +132,13 @@ def outer_gradient(
     by_label = surprise / (b * spaces)  # tau is the mean of the shares
     gradients = []
     for x, share in zip(rows, shares, strict=True):
-        mean = share.mean(0).clamp_min(torch.finfo(share.dtype).tiny)  # a class that underflowed: no log 0
+        mean = mean_over_rows(share).clamp_min(torch.finfo(share.dtype).tiny)  # a class that underflowed: no log 0
         by_share = by_label + (entropy_weight / b) * (mean.log() + 1)
-        by_score = share * (by_share - (share * by_share).sum(1, keepdim=True))
-        gradients.append((x.T @ by_score.view(b, -1)).view(x.shape[1], *share.shape[1:]))
+        by_score = share * (by_share - sum_over(share * by_share, 1))
+        gradients.append(product(x.T, by_score.view(b, -1)).view(x.shape[1], *share.shape[1:]))
     return gradients, loss
+
+
+def _norm(direction: Tensor) -> Tensor:
+    """(k, r) Euclidean norms of (d, k, r) along the first dimension."""
+    return sum_over(direction.square(), 0)[0].sqrt()

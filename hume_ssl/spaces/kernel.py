@@ -54,10 +54,12 @@ class RandomFeatures:
 
     def transform(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(b, h, w[, c]) uint8 pixels -> (b, d) features."""
-        dim = len(self.offsets)
+        import torch  # whose product, unlike numpy's, is the same on any number of threads
+
+        dim, weights = len(self.offsets), torch.from_numpy(self.weights)
         mean = np.zeros((len(pixels), dim), dtype=np.float32)
         for moved, weight in moves(pixels, self.shift):
-            mean += np.float32(weight) * np.cos(flat(moved) @ self.weights + self.offsets)
+            mean += np.float32(weight) * np.cos((torch.from_numpy(flat(moved)) @ weights).numpy() + self.offsets)
         return np.asarray(np.sqrt(2 / dim, dtype=np.float32) * mean - self.mean, dtype=np.float32)
 
 

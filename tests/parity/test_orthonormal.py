@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hume_ssl.search.engine import Batch, adam, clip
+from hume_ssl.search.engine import clip
 from hume_ssl.search.orthonormal import columns, initial_basis, orthonormal, pull_back, turn, uncolumns
+from hume_ssl.search.steady import adam
 
 SHAPES = [(8, 4), (9, 2), (20, 19), (5, 5), (64, 10)]
 
@@ -125,13 +126,12 @@ def test_clip_and_adam_are_torchs() -> None:
     raw = torch.randn(r, d1, k, dtype=torch.float64, generator=source)
     theirs = [torch.nn.Parameter(raw[i].clone()) for i in range(r)]
     optimisers = [torch.optim.Adam([p], lr=1.0) for p in theirs]
-    zeros = torch.zeros_like(raw)
-    batch = Batch(zeros[:, :, :1], raw.clone(), zeros.clone(), zeros.clone(), [], None)
+    ours, mean, square = raw.clone(), torch.zeros_like(raw), torch.zeros_like(raw)
     for step in range(20):
         gradient = torch.randn(r, d1, k, dtype=torch.float64, generator=source) * 10.0 ** (step % 7 - 4)
         gradient[0] *= step != 9
         lr = 0.1 * 0.1 ** (step // 8)
-        adam(batch, clip(gradient), lr, step)
+        adam(ours, clip(gradient), mean, square, lr, step + 1)
         for i, optimiser in enumerate(optimisers):
             theirs[i].grad = gradient[i].clone()
             torch.nn.utils.clip_grad_norm_([theirs[i]], 1.0)
@@ -139,7 +139,7 @@ def test_clip_and_adam_are_torchs() -> None:
             optimiser.step()
     expected = torch.stack([p.detach() for p in theirs])
     assert (expected - raw).abs().min() > 0.001
-    torch.testing.assert_close(batch.raw, expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_clip_by_hand() -> None:
