@@ -40,9 +40,7 @@ def found(options: dict[str, Any], batch: int, threads: int, k: int) -> Searches
     return run_searches(prepare_spaces(pixels, [judge], np.arange(len(pixels)) % 5 != 0, config), k, config)
 
 
-@pytest.mark.parametrize("k", [3, 10])  # of three classes a product of one search is narrow
-@pytest.mark.parametrize("case", CASES)
-def test_a_search_is_the_same_to_the_last_bit(case: str, k: int, threads_put_back: None) -> None:
+def compare(case: str, k: int) -> None:
     first = found(CASES[case], SEARCHES, 1, k)
     if case == "stop":
         assert len(set(first.iterations)) > 1, "one at least has to leave the others"
@@ -50,3 +48,15 @@ def test_a_search_is_the_same_to_the_last_bit(case: str, k: int, threads_put_bac
         again = found(CASES[case], batch, threads, k)
         for name, mine in first.__dict__.items():
             assert np.array_equal(mine, getattr(again, name)), f"{name} of {batch} on {threads} threads"
+
+
+# Of three classes a product of one search is narrow.
+@pytest.mark.parametrize("k", [3, 10])
+@pytest.mark.parametrize("case", ["fast", "paper"])
+def test_a_search_is_the_same_to_the_last_bit(case: str, k: int, threads_put_back: None) -> None:
+    compare(case, k)
+
+
+@pytest.mark.parametrize(("case", "k"), [("whole", 3), ("every-step", 10), ("stop", 10), ("turtle", 3)])
+def test_so_it_is_with_other_settings(case: str, k: int, threads_put_back: None) -> None:
+    compare(case, k)
