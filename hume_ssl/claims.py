@@ -10,12 +10,15 @@ import atexit
 import errno
 import os
 import platform
+import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from hume_ssl.disk import TEMPORARY
 from hume_ssl.errors import InputError
+
+TRIES = 3  # a lock may be held for a moment by a process that only looks whether its holder lives
 
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its descriptor, and the process that took it
 
@@ -32,6 +35,7 @@ def claim(folder: Path, stage: str) -> None:
         import fcntl
     except ImportError:  # Windows
         return
+    tries = 0
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +48,10 @@ def claim(folder: Path, stage: str) -> None:
             holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
             os.close(descriptor)
             if error.errno in (errno.EACCES, errno.EAGAIN):
+                tries += 1
+                if tries < TRIES:
+                    time.sleep(0.05)
+                    continue
                 raise InputError(
                     f"{stage} in {folder} is being made by {holder or 'another process'}: wait for it, or stop it"
                 ) from None
@@ -59,6 +67,25 @@ def claim(folder: Path, stage: str) -> None:
         os.write(
             descriptor, f"process {os.getpid()} on {platform.node()} since {datetime.now():%Y-%m-%d %H:%M:%S}".encode()
         )
+
+
+def remove_dead(folder: Path) -> None:
+    """Remove the lock files in `folder` of processes that were killed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    for path in folder.absolute().glob(f"{TEMPORARY}lock-*"):
+        if path in _held:  # to close a file of our own would let go of it
+            continue
+        with suppress(OSError):  # held by a living process, or gone meanwhile
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is(path, descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def release(folder: Path, stage: str) -> None:

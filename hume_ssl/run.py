@@ -94,6 +94,7 @@ class RunFolder(RunRecord):
 
         claims.claim(self.path, name)
         self.update(begin)
+        claims.remove_dead(self.path)
         for folder in {self.path, *((self.path / pattern).parent for pattern in patterns_of(name))}:
             disk.remove_leftovers(folder)
 

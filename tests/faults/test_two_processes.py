@@ -68,6 +68,32 @@ def test_other_stages_do_not_wait_for_one_another(done: Path) -> None:
     assert not list(RUN.glob(".hume-tmp-*"))
 
 
+def test_locks_of_dead_processes_are_removed_and_those_of_living_ones_kept(done: Path) -> None:
+    """Also of a stage that is not begun again, as a space that was finished the moment before the kill."""
+    hold = "import sys, time; from hume_ssl import claims; from pathlib import Path\n"
+    hold += "claims.claim(Path('hume-run'), sys.argv[1]); print('ready', flush=True); time.sleep(60)"
+    dead, alive = (
+        subprocess.Popen([sys.executable, "-c", hold, stage], stdout=subprocess.PIPE)
+        for stage in ("train/a", "train/b")
+    )
+    try:
+        for process in (dead, alive):
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        dead.kill()
+        dead.wait()
+        claims.claim(RUN, "train/c")
+        assert len(list(RUN.glob(".hume-tmp-lock-*"))) == 3
+        claims.remove_dead(RUN)
+        assert {path.name[-1] for path in RUN.glob(".hume-tmp-lock-*")} == {"b", "c"}
+        ask = "from hume_ssl import claims; from pathlib import Path; claims.claim(Path('hume-run'), 'train/{}')"
+        for stage in "bc":  # held still, by us too: to look at a lock of one's own would let go of it
+            assert subprocess.run([sys.executable, "-c", ask.format(stage)], capture_output=True).returncode != 0
+    finally:
+        claims.release_all()
+        alive.kill()
+        alive.wait()
+
+
 def test_a_worker_process_holds_nothing(tmp_path: Path) -> None:
     """Killed, a process lets go at once, though a child that it forked lives on."""
     code = (
@@ -97,5 +123,6 @@ def test_refused_work_leaves_no_lock(hume: Hume, done: Path) -> None:
     assert hume(*shlex.split("export --to usb --of nothing")).code == 2
     assert hume("select", "--per-class", "5000", "--overwrite").code == 2
     assert files_of(RUN) == before
+    (RUN / ".hume-tmp-lock-spaces+kernel-rbf").touch()  # of a process killed as that space was finished
     assert hume("select", "--per-class", "3").code == 0
     assert not [name for name in artefacts_of(RUN) if "lock" in name]
