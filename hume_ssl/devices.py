@@ -14,7 +14,7 @@ def pick_device(device: str, *, mps: bool = True) -> torch.device:
     """The torch device of that name; auto: CUDA, else Apple's MPS, else the CPU.
 
     Args:
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, cuda:N or mps.
         mps: whether the work can run on Apple's MPS, which has no float64; training cannot.
 
     Raises:
@@ -31,4 +31,6 @@ def pick_device(device: str, *, mps: bool = True) -> torch.device:
         raise InputError(f"unknown device {device!r}; give auto, cpu or cuda") from None
     if (picked.type == "cuda" and not torch.cuda.is_available()) or (picked.type == "mps" and not apple):
         raise InputError(f"the device {device!r} is not available here; give auto or cpu")
+    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"there is no {device} here, of {torch.cuda.device_count()} GPUs; give cuda:0, auto or cpu")
     return picked

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from hume_ssl.errors import InputError
@@ -24,6 +24,15 @@ Encoded = str | Path | BinaryIO
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
 _ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _CHUNK = 256
 
@@ -59,7 +68,11 @@ def open_image(file: Encoded, name: str | None = None) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """A decoded image turned as its EXIF tag says, as `as_grey_or_rgb` makes it."""
-    return as_grey_or_rgb(ImageOps.exif_transpose(image) if _orientation(image) in range(2, 9) else image)
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:  # not by Pillow's exif_transpose, which writes the block anew, and fails at odd tags in it
+        image = image.transpose(turn)
+        image.info = {key: value for key, value in image.info.items() if key == "transparency"}  # is turned only once
+    return as_grey_or_rgb(image)
 
 
 def read_header(file: Encoded, name: str | None = None) -> tuple[int, int, int]:

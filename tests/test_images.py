@@ -89,6 +89,21 @@ def test_a_jpeg_lying_on_its_side() -> None:
     assert found.shape == (16, 8) and found[:8].max() < 10 and found[8:].min() > 245
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_odd_values_in_other_tags_are_no_reason_to_refuse_an_image(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    block = exif.tobytes()
+    # One more entry: ResolutionUnit (0x0128), which is a short, as text of two characters.
+    count = b"MM\0*\0\0\0\x08\0\x01" if block[6:8] == b"MM" else b"II*\0\x08\0\0\0\x01\0"
+    assert block[6:16] == count
+    little = block[6:8] == b"II"
+    entry = struct.pack("<HHI4s" if little else ">HHI4s", 0x0128, 2, 2, b"x\0\0\0")
+    more = block[:14] + struct.pack("<H" if little else ">H", 2) + block[16:28] + entry + bytes(4)
+    found = np.asarray(open_image(encoded(Image.fromarray(COLOUR), "PNG", exif=more), "x"))
+    np.testing.assert_array_equal(found, UPRIGHT[orientation](COLOUR))
+
+
 def test_a_broken_exif_block_leaves_the_pixels_as_they_are() -> None:
     file = encoded(Image.fromarray(COLOUR), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     np.testing.assert_array_equal(np.asarray(open_image(file, "x")), COLOUR)

@@ -7,6 +7,7 @@ asks for is refused (`hume_ssl.spaces.trust`).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
     how: dict[str, Any] = {} if spec.weights is None and not bare else {"pretrained": False}
     try:
         # verbose=False: it would write to stdout, which belongs to --json.
+        # DINOv2 with xformers, where that is installed, runs on nothing but a GPU; the features are the same without.
+        os.environ.setdefault("XFORMERS_DISABLED", "1")
         network = torch.hub.load(
             where, entry, source="local" if local else "github", trust_repo=True, verbose=False, **how
         )  # type: ignore[no-untyped-call]

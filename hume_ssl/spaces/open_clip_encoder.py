@@ -1,7 +1,7 @@
 """open_clip:NAME/TAG, the image tower of a CLIP-like network: what `encode_image` gives, before it is normalised.
 
 NAME is one of `open_clip.list_models()`, TAG one of its pretrained weights; or `hf-hub:OWNER/MODEL`. With @FILE the TAG
-only says how images are prepared.
+says how images are prepared, and whether the network computes QuickGELU, as OpenAI's do, in place of GELU.
 """
 
 from __future__ import annotations
@@ -84,13 +84,19 @@ def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
     own = spec.weights is None and not bare
     size = int(spec.options["size"]) if "size" in spec.options else None
     try:
-        model = open_clip.create_model(network, pretrained=tag if own else None, force_image_size=size, device="cpu")
+        model = open_clip.create_model(
+            network,
+            pretrained=tag if own else None,
+            force_image_size=size,
+            force_quick_gelu=_quick_gelu(network, tag),
+            device="cpu",
+        )
     except (OSError, RuntimeError) as error:
         if not own:
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"cannot download the weights of open_clip:{spec.name} ({first}); give a file: open_clip:{network}@FILE"
+            f"cannot download the weights of open_clip:{spec.name} ({first}); give a file: open_clip:{spec.name}@FILE"
         ) from error
     if spec.weights is not None and not bare:
         state = read_state(spec.weights.expanduser())
@@ -103,7 +109,12 @@ def build_network(spec: EncoderSpec, *, bare: bool = False) -> nn.Module:
 
 def default_weights(spec: EncoderSpec) -> str:
     """What the weights are called that are taken where the spec names no file."""
-    return spec.name
+    return f"{spec.name} quickgelu" if _quick_gelu(*_parts(spec)) else spec.name
+
+
+def _quick_gelu(network: str, tag: str | None) -> bool:
+    """Whether the tag's weights were trained with QuickGELU: open_clip warns of it, and computes GELU."""
+    return bool((open_clip.get_pretrained_cfg(network, tag) or {}).get("quick_gelu")) if tag else False
 
 
 def _parts(spec: EncoderSpec) -> tuple[str, str | None]:

@@ -55,7 +55,16 @@ class EncoderSpec:
     @property
     def without_path(self) -> str:
         """The text without the weights file: a path of this machine says nothing elsewhere."""
-        return self.text if self.weights is None else self.text.replace(f"@{self.weights}", "", 1)
+        return with_weights(self, None)
+
+
+def with_weights(spec: EncoderSpec, path: str | None) -> str:
+    """The text of an encoder with another path of its weights file, or none; as it is where it names no file."""
+    if spec.weights is None:
+        return spec.text
+    before, _, rest = spec.text.partition("@")
+    _, mark, options = rest.partition("?")
+    return before + (f"@{path}" if path is not None else "") + mark + options
 
 
 def parse_spec(text: str) -> EncoderSpec:

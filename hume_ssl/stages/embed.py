@@ -16,9 +16,9 @@ from hume_ssl.run import RunFolder
 from hume_ssl.spaces.embed import precision_on, width_of
 from hume_ssl.spaces.spec import EncoderSpec, check_spec, parse_spec, split_spec
 from hume_ssl.stages.embed_ranks import spread_embedding
-from hume_ssl.stages.run_items import look_at_images, run_items
+from hume_ssl.stages.run_items import look_at_images, run_items, same_items
 from hume_ssl.stages.spaces import found_space, make_space
-from hume_ssl.stages.table import write_broken
+from hume_ssl.stages.table import note_broken
 
 
 def embed(
@@ -91,11 +91,11 @@ def embed(
             show=show,
         )
     if broken:
-        write_broken(run, broken)
+        note_broken(run, broken, items)
     for spec in specs:
         say(_told(made[spec.text]))
-    flags = " ".join(["--images", shlex.quote(str(data.images)), *(f"--encoder {shlex.quote(e)}" for e in encoders)])
-    say(f"Next: hume-ssl discover {flags} --classes K{run.flag} takes them as they are")
+    flags = shlex.join(["--images", str(data.images), *(word for e in encoders for word in ("--encoder", e))])
+    say(f"Next: hume-ssl discover {flags}{same_items(data)} --classes K{run.flag} takes them as they are")
     return {"run": str(run.path), "spaces": [made[spec.text] for spec in specs]}
 
 

@@ -21,7 +21,7 @@ from hume_ssl.search.subsets import subset_sizes
 from hume_ssl.spaces.choice import KERNEL, KERNELS, PRETRAIN, best_here
 from hume_ssl.spaces.embed import width_of
 from hume_ssl.spaces.loading import check_space, load_space
-from hume_ssl.spaces.spec import EncoderSpec, parse_spec, split_spec
+from hume_ssl.spaces.spec import EncoderSpec, parse_spec, split_spec, with_weights
 from hume_ssl.stages.run_items import absolute_paths, full_path, look_at_images, offering_to_skip, run_items
 
 Array = NDArray[Any]
@@ -172,7 +172,7 @@ def full_weights(text: str) -> str:
     spec = split_spec(text)
     if spec.kind == "npy":
         return f"npy:{full_path(spec.name)}"
-    return text if spec.weights is None else text.replace(f"@{spec.weights}", f"@{full_path(str(spec.weights))}", 1)
+    return text if spec.weights is None else with_weights(spec, full_path(str(spec.weights)))
 
 
 def _given(path: str, name: str, hashes: dict[str, str]) -> SpaceSource:

@@ -23,8 +23,8 @@ from hume_ssl.progress import Progress, Silent, track
 from hume_ssl.run import RunFolder, decide
 from hume_ssl.stages.pixels import make_pixels, train_pixels, train_size
 from hume_ssl.stages.ranks import all_train, processes
-from hume_ssl.stages.run_items import absolute_paths, look_at_images, run_items
-from hume_ssl.stages.table import write_broken
+from hume_ssl.stages.run_items import absolute_paths, look_at_images, run_items, same_items
+from hume_ssl.stages.table import note_broken
 
 if TYPE_CHECKING:
     from hume_ssl.pretrain.loop import Pretrained
@@ -83,14 +83,14 @@ def pretrain(
     run.begin_stage(stage, _identity(recipe, items), device=where.type)
     run.write_text(run.pretrain_recipe(name), to_toml(recipe))
     if broken:
-        write_broken(run, broken)
+        note_broken(run, broken, items)
     say(f"{plan}; on {where.type}")
     run.log(f"{step} {stage}: {plan}; {config!r}")
     make_pixels(config, run, items, show=show)
-    task = {"pretrain": name, "run": str(run.path.absolute()), "device": where.type, "resume": step == "continue"}
+    task = {"pretrain": name, "run": str(run.path.absolute()), "device": str(where), "resume": step == "continue"}
     with all_train(task), track(int(config.steps or 0), f"pretrain ({config.network})", show=show) as progress:
         result = fit(run, task, recipe, items, train, progress)
-    _write_space(run, name, result, items, train, where.type, show)
+    _write_space(run, name, result, items, train, str(where), show)
     kept = sorted(run.pretrain_checkpoints(name).glob("*.safetensors"))
     made = [run.pretrain_metrics(name), run.pretrain_encoder(name), run.pretrain_space(name)]
     figures = {**result.history[-1], "collapsed": result.collapsed}
@@ -174,13 +174,7 @@ def next_command(recipe: PretrainRecipe, run: RunFolder, name: str, items: Items
     # two optima (tests/bench/pretrain.py).
     words += ["--encoder", encoder]
     words += ["--prior", "free"] if items.channels == 1 else ["--encoder", "torchvision:resnet50"]
-    words += ["--root", data.root] if data.root is not None else []
-    words += ["--skip-broken"] if data.skip_broken else []
-    if data.split is not None:
-        words += ["--split", str(data.split)]
-    if data.split_seed:
-        words += ["--set", f"data.split_seed={data.split_seed}"]
-    return shlex.join(words) + run.flag
+    return shlex.join(words) + same_items(data) + run.flag
 
 
 def _resolved(

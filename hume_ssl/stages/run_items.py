@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ def absolute_paths(data: ImagesConfig) -> dict[str, object]:
     if isinstance(data.split, str):
         sets["data.split"] = full_path(data.split)
     return sets
+
+
+def same_items(data: ImagesConfig) -> str:
+    """The flags of another command, to paste behind --images, that take the same items and the same split."""
+    words = ["--root", data.root] if data.root is not None else []
+    words += ["--skip-broken"] if data.skip_broken else []
+    words += ["--split", str(data.split)] if data.split is not None else []
+    words += ["--set", f"data.split_seed={data.split_seed}"] if data.split_seed else []
+    return f" {shlex.join(words)}" if words else ""
 
 
 def full_path(path: str) -> str:

@@ -71,7 +71,9 @@ def select(
     if found.answered is not None:
         picked = people_first(picked, found.answered, found.agreement, per_class)
     stage, path = stage_name(per_class), run.labels_csv(per_class)
-    files = {k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/")}
+    files = {
+        k: v for k, v in run.stage(DISCOVER)["artefacts"].items() if k.startswith("spaces/") and k.endswith(".npy")
+    }
     identity = {"consensus": found.digest, "names": found.names, "per_class": per_class, "allow_short": allow_short}
     identity |= {"strategy": strategy, "seed": seed, "spaces": files}
     if found.answered is not None:

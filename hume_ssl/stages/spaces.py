@@ -16,10 +16,10 @@ from hume_ssl.errors import InputError
 from hume_ssl.files import plain
 from hume_ssl.items import Items
 from hume_ssl.progress import track
-from hume_ssl.run import RunFolder, decide
+from hume_ssl.run import RunFolder, decide, sha256_file
 from hume_ssl.spaces.embed import Spread, asked_for, check_embeddable, describe, embed, fitted_beside
 from hume_ssl.spaces.spec import EncoderSpec
-from hume_ssl.stages.table import stored_roles
+from hume_ssl.stages.table import DISCOVER, stored_roles
 
 if TYPE_CHECKING:
     from hume_ssl.spaces.encode import Meter
@@ -147,6 +147,9 @@ def index_spaces(run: RunFolder, roles: Mapping[str, Mapping[str, object]] | Non
     serving = {record["file"] for record in roles.values()}
     made = {name: record for name, record in made.items() if record["file"] not in serving}
     run.write_json(run.spaces_json, {**roles, **made})
+    if run.stage(DISCOVER).get("status") == "finished":  # it recorded the file, as it was before it got a line more
+        digest = {run.spaces_json.relative_to(run.path).as_posix(): sha256_file(run.spaces_json)}
+        run.update(lambda record: record["stages"][DISCOVER]["artefacts"].update(digest))
 
 
 def forget_other_spaces(run: RunFolder, items: Items) -> tuple[str, ...]:

@@ -173,11 +173,22 @@ def write_broken(run: RunFolder, broken: Sequence[Broken]) -> None:
     run.write_csv(run.broken_csv, table_of(columns))
 
 
+def note_broken(run: RunFolder, broken: Sequence[Broken], items: Items) -> None:
+    """broken.csv, unless it is that of a discover of other images, which needs it to know its own."""
+    if run.stage(DISCOVER).get("identity", {}).get("data.images", items.hash) == items.hash:
+        write_broken(run, broken)
+
+
 def pretrained_encoders(run: RunFolder) -> dict[str, str]:
-    """The encoders of finished pretrainings, by the hash of the items they were trained on; of several the last."""
+    """The encoders of finished pretrainings, by the hash of the items they were trained on; of several the last.
+
+    One for which all images look alike is none.
+    """
     found = {}
     for name, record in run.stages().items():
         if name.startswith("pretrain/") and record["status"] == "finished":
+            if record.get("figures", {}).get("collapsed"):
+                continue
             path = run.pretrain_encoder(name.partition("/")[2]).absolute()
             if path.is_file():
                 network = record["identity"]["pretrain.network"]

@@ -1,6 +1,7 @@
 """File names as file systems have them, through the tables of a run."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_names_that_are_no_utf8_keep_their_bytes_in_every_table(
     tables = ["items.csv", "broken.csv", "consensus.csv", "selection/per-class-1/labels.csv"]
     for table in [*tables, "train/fixmatch-per-class-1/predictions.csv"]:
         assert b"\xe9" in Path("hume-run", table).read_bytes(), table
+
+
+def test_other_images_of_the_same_names_and_sizes_are_others(tmp_path: Path) -> None:
+    """As frames of a camera, uncompressed: day1/000.bmp and day2/000.bmp."""
+    for day in (1, 2):
+        (tmp_path / f"day{day}").mkdir()
+        for i in range(40):
+            Image.fromarray(np.full((6, 6), 3 * i + day, np.uint8)).save(tmp_path / f"day{day}" / f"{i}.bmp")
+    shutil.copytree(tmp_path / "day1", tmp_path / "copy")
+    one, two, copy = (load_items(tmp_path / name).hash for name in ("day1", "day2", "copy"))
+    assert one == copy != two
 
 
 def test_a_list_with_a_name_that_no_file_can_have(tmp_path: Path) -> None:

@@ -109,6 +109,28 @@ def test_open_clip_equals_its_own_call(folder: Path, tmp_path: Path, tiny: str, 
     np.testing.assert_allclose(ours, direct(folder, model.encode_image, transform), atol=1e-5, rtol=1e-5)
 
 
+def test_open_clip_computes_the_activation_that_the_weights_ask_for(
+    folder: Path, tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of ViT-L-14/openai, where open_clip itself warns and computes another."""
+    torch.manual_seed(0)
+    model = open_clip.create_model(tiny, force_quick_gelu=True).eval()
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: {"quick_gelu": tag == "theirs"})
+    transform = open_clip.image_transform(32, is_train=False)
+    expected = direct(folder, model.encode_image, transform)
+    monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda name: ["theirs", "others", "laion2b_e16"])
+    ours = space(folder, f"open_clip:{tiny}/theirs@{tmp_path / 'w.pt'}")
+    np.testing.assert_allclose(ours, expected, atol=1e-5, rtol=1e-5)
+    other = space(folder, f"open_clip:{tiny}@{tmp_path / 'w.pt'}")
+    assert np.abs(other - expected).max() > 1e-3
+    assert (
+        default_weights(parse_spec(f"open_clip:{tiny}/theirs")) != f"{tiny}/theirs"
+    )  # spaces made before are not taken
+    assert default_weights(parse_spec(f"open_clip:{tiny}/others")) == f"{tiny}/others"
+    assert default_weights(parse_spec("open_clip:ViT-B-32/laion2b_e16")) == "ViT-B-32/laion2b_e16"
+
+
 def test_open_clip_stretches_its_positions_to_another_size(folder: Path, tmp_path: Path, tiny: str) -> None:
     torch.save(open_clip.create_model(tiny).state_dict(), tmp_path / "w.pt")
     assert space(folder, f"open_clip:{tiny}@{tmp_path / 'w.pt'}?size=48").shape == (4, 24)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hume_ssl.errors import InputError
-from hume_ssl.spaces.spec import check_spec, parse_spec
+from hume_ssl.spaces.spec import check_spec, parse_spec, with_weights
 
 
 def test_every_part() -> None:
@@ -52,3 +52,11 @@ def test_a_weights_file_is_looked_for_only_when_checked(tmp_path: Path) -> None:
     spec = parse_spec(f"torchvision:resnet18@{tmp_path / 'gone.pth'}")
     with pytest.raises(InputError, match=r"gone\.pth"):
         check_spec(spec)
+
+
+@pytest.mark.parametrize("path", ["w.pth", "./w.pth", "a//w.pth", "a/./w@2.pth"])
+def test_the_path_of_a_weights_file_however_written_is_found_in_the_text(path: str) -> None:
+    spec = parse_spec(f"torchvision:resnet18@{path}?size=32")
+    assert spec.without_path == "torchvision:resnet18?size=32"
+    assert with_weights(spec, "/x/w.pth") == "torchvision:resnet18@/x/w.pth?size=32"
+    assert with_weights(parse_spec("torchvision:resnet18?size=32"), "/x") == "torchvision:resnet18?size=32"

@@ -54,6 +54,22 @@ def test_a_space_and_its_record(images: Path, hume: Hume) -> None:
     assert Path("hume-run/spaces", record["file"]) == Path(one["path"])
 
 
+def test_a_space_more_leaves_a_run_as_it_was(images: Path, hume: Hume) -> None:
+    """spaces.json gets a line more, and is still what discover's record says."""
+    kernel = ["--images", "images", "--classes", "2", "--encoder", "kernel:rbf?dim=8", "--neighbours", "3"]
+    assert hume("discover", *kernel, *SMALL).code == 0
+    assert hume("select", "--per-class", "1", "--allow-short").code == 0
+    assert hume("embed", "--images", "images", "--encoder", ENCODER).code == 0
+    assert len(json.loads(Path("hume-run/spaces/spaces.json").read_text())) >= 2
+    for command in (["select", "--per-class", "1", "--allow-short"], ["select", "--per-class", "2", "--allow-short"]):
+        answer = hume(*command)
+        assert answer.code == 0, answer.err
+    assert hume("report").code == 0
+    Path("hume-run/spaces/spaces.json").write_text("{}")
+    answer = hume("embed", "--images", "images", "--encoder", "kernel:rbf?dim=9")
+    assert answer.code == 2 and "spaces.json is not as discover left it" in answer.err
+
+
 def test_nothing_is_embedded_twice(images: Path, hume: Hume, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hume("embed", "--images", "images", "--encoder", ENCODER).code == 0
     before = made()

@@ -157,3 +157,15 @@ def test_a_bomb_is_left_out_too(photos: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
         Path("photos/bomb.png").unlink()
         skip_broken(load_items("photos"))
+
+
+def test_embedding_other_images_leaves_the_list_of_a_run_alone(photos: Path, hume: Hume) -> None:
+    assert hume(*DISCOVER, *ENCODER, "--images", "photos", "--skip-broken").code == 0
+    before = Path("hume-run/broken.csv").read_bytes()
+    shutil.copytree("photos", "others")
+    Path("others/000.png").write_bytes(b"no image")
+    answer = hume("embed", *ENCODER, "--images", "others", "--skip-broken", "--split", "0.2")
+    assert answer.code == 0, answer.err
+    assert "--skip-broken --split 0.2 --classes K" in answer.out
+    assert Path("hume-run/broken.csv").read_bytes() == before
+    assert hume("report").code == 0
